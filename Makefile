@@ -1,0 +1,49 @@
+# Everything a developer or CI does here. `make` alone lists the targets.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE  := src tests $(wildcard benchmarks)
+# Only used to make the virtual environment: python3.11 if it is there, else a python3 that is new enough.
+PYTHON ?= $(shell for python in python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check format bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv and install everything (quick when nothing changed)
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "AfterCommit needs Python 3.11 or newer: install it, or say PYTHON=/path/to/python."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,test]'
+	@touch $@
+
+run: setup ## Start a node with SQLite and the built-in broker (ARGS="--port 9000")
+	$(BIN)/aftercommit serve $(ARGS)
+
+demo: setup ## Watch messages go through a whole life (ARGS=...)
+	$(BIN)/aftercommit demo $(ARGS)
+
+test: setup ## Run every test (ARGS="tests/domain -k lifecycle")
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## What CI runs: format, lint, types, tests
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+	@$(MAKE) --no-print-directory test
+
+format: setup ## Put the code in shape
+	$(BIN)/ruff check --fix-only $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: setup ## Measure (BENCH=name for one, ARGS=... for the rest)
+	$(BIN)/python -m benchmarks $(if $(BENCH),--only $(BENCH)) $(ARGS)
+
+clean: ## Remove .venv and everything made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests $(wildcard benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Where messages are published: one implementation of the broker port for each broker."""

@@ -1,0 +1,1 @@
+"""How an initiator is asked what became of its local transaction."""

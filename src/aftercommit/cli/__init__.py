@@ -1,0 +1,1 @@
+"""The command line: serving a node and operating one."""
