@@ -82,11 +82,15 @@ class HandOutCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckAnswered(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check brought. `made` False: nothing was asked (nobody could be), so no budget is used."""
+    """What a check brought. `made` False: nothing was asked (nobody could be), so no budget is used.
+
+    `counted`: it was counted when it was handed out.
+    """
 
     id: str
     outcome: CheckOutcome
     made: bool = True
+    counted: bool = False
     app: int | None = None
     detail: str | None = None
 

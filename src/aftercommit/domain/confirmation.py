@@ -90,9 +90,9 @@ def hand_out_check(command: c.HandOutCheck, message: Message, context: Context) 
 def check_answered(command: c.CheckAnswered, message: Message, context: Context) -> Step:
     if command.app is not None and command.app != message.app:
         return absent(command.id)
-    counted = command.made and message.status in UNCONFIRMED
-    checks = message.checks + counted
-    asked = replace(message, checks=checks, checked_at=context.now if counted else message.checked_at)
+    counts = command.made and not command.counted and message.status in UNCONFIRMED
+    checks = message.checks + counts
+    asked = replace(message, checks=checks, checked_at=context.now if counts else message.checked_at)
     match command.outcome:
         case c.CheckOutcome.COMMITTED:
             event = timeline(message, context, "checked", attempt=checks, detail="committed")
