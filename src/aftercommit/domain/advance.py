@@ -18,6 +18,7 @@ _TRANSITIONS: Final[Mapping[type, Callable[[Any, Message, Context], Step]]] = {
     c.Cancel: confirmation.cancel,
     c.HoldCheck: confirmation.hold_check,
     c.HandOutCheck: confirmation.hand_out_check,
+    c.ExpireUnasked: confirmation.expire_unasked,
     c.CheckAnswered: confirmation.check_answered,
     c.Resolve: confirmation.resolve,
     c.Recheck: confirmation.recheck,

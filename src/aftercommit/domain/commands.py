@@ -81,6 +81,12 @@ class HandOutCheck(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+class ExpireUnasked(msgspec.Struct, frozen=True, kw_only=True):
+    """Nobody can be asked about this message and nobody asks: undecided once that has lasted too long."""
+
+    id: str
+
+
 class CheckAnswered(msgspec.Struct, frozen=True, kw_only=True):
     """What a check brought. `made` False: nothing was asked (nobody could be), so no budget is used.
 
@@ -179,6 +185,7 @@ Command: TypeAlias = (
     | Fail
     | HoldCheck
     | HandOutCheck
+    | ExpireUnasked
     | CheckAnswered
     | Accepted
     | BrokerRefused
@@ -209,6 +216,24 @@ class ClaimChecks(msgspec.Struct, frozen=True, kw_only=True):
     def take(self, message: Message) -> Command:
         """What taking `message` does to it."""
         return HandOutCheck(id=message.id) if self.handed_out else HoldCheck(id=message.id)
+
+
+class ClaimUnasked(msgspec.Struct, frozen=True, kw_only=True):
+    """Look at due checks of an application that has no address: only those left alone for too long are touched."""
+
+    app: int
+    limit: int
+
+    kind = DueKind.CHECK
+
+    @property
+    def lane(self) -> int:
+        """The application."""
+        return self.app
+
+    def take(self, message: Message) -> Command:
+        """What taking `message` does to it."""
+        return ExpireUnasked(id=message.id)
 
 
 class ClaimSends(msgspec.Struct, frozen=True, kw_only=True):
@@ -265,5 +290,5 @@ class ClaimExpired(msgspec.Struct, frozen=True, kw_only=True):
         return Expire(id=message.id, subscription=self.subscription)
 
 
-Claim: TypeAlias = ClaimChecks | ClaimSends | ClaimPulls | ClaimExpired
+Claim: TypeAlias = ClaimChecks | ClaimUnasked | ClaimSends | ClaimPulls | ClaimExpired
 Work: TypeAlias = Prepare | Command | Claim

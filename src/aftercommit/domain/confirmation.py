@@ -87,6 +87,17 @@ def hand_out_check(command: c.HandOutCheck, message: Message, context: Context) 
     return written(held, event)
 
 
+def expire_unasked(command: c.ExpireUnasked, message: Message, context: Context) -> Step:
+    if message.status is Status.UNDECIDED:
+        hourly = context.now + jittered(UNDECIDED_CHECK_SECONDS, context.chance())
+        return written(replace(message, due=Due(DueKind.CHECK, message.app, hourly)), taken=False)
+    quiet = context.now - (message.checked_at or message.prepared_at)
+    limit = unreachable_limit(context.catalog.policy(message.topic))
+    if message.status is not Status.PENDING_CONFIRMATION or quiet < limit:
+        return stale(message)
+    return _undecided(message, context, "No check could be made.")
+
+
 def check_answered(command: c.CheckAnswered, message: Message, context: Context) -> Step:
     if command.app is not None and command.app != message.app:
         return absent(command.id)
@@ -117,10 +128,14 @@ def resolve(command: c.Resolve, message: Message, context: Context) -> Step:
         actor=command.actor,
         detail=command.reason,
     )
+    verdict = Event.RESOLVE_COMMITTED if command.committed else Event.RESOLVE_ROLLED_BACK
+    decision = decide(verdict, message.status)
+    if not isinstance(decision, Move):
+        return not_moved(decision, message, verdict)
     signed = replace(message, resolved_by=command.actor)
     if command.committed:
-        return _commit(Event.RESOLVE_COMMITTED, signed, context, event)
-    return _roll_back(Event.RESOLVE_ROLLED_BACK, signed, context, event, error=command.reason)
+        return _commit(verdict, signed, context, event)
+    return _roll_back(verdict, signed, context, event, error=command.reason)
 
 
 def recheck(command: c.Recheck, message: Message, context: Context) -> Step:

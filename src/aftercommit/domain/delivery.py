@@ -1,12 +1,10 @@
 """The broker's side: accepted or refused, pulled, redelivered, given up."""
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
 from aftercommit.domain import commands as c
 from aftercommit.domain.lifecycle import TERMINAL, Event, Move, Status, decide, message_status
-from aftercommit.domain.message import Delivery, Due, DueKind, Message, TimelineEvent
+from aftercommit.domain.message import Delivery, Due, DueKind, Message
 from aftercommit.domain.policies import publish_delay, redelivery_delay
 from aftercommit.domain.step import Context, Step, stale, timeline, written
 
@@ -24,45 +22,43 @@ def accepted(command: c.Accepted, message: Message, context: Context) -> Step:
             status=Status.SENT,
             attempts=attempts,
             sent_at=delivery.sent_at or context.now,
+            error=None,
             due=due,
         )
 
-    return _for_pending(Event.ACCEPTED, message, command.subscription, accept)
+    # Those that were settled meanwhile stay as they are.
+    pending = _pending(Event.ACCEPTED, message, command.subscription)
+    if not pending:
+        return stale(message)
+    deliveries = tuple(accept(each) if each in pending else each for each in message.deliveries)
+    return written(gathered(message, deliveries, context))
 
 
 def refused_by_broker(command: c.BrokerRefused, message: Message, context: Context) -> Step:
-    policy = context.catalog.policy(message.topic)
-    worst = max((each.refusals for each in message.deliveries), default=0) + 1
-    if command.final or worst >= policy.publish_attempts_max:
-
-        def park(delivery: Delivery) -> Delivery:
-            return replace(
-                delivery,
-                status=Status.UNDELIVERED,
-                refusals=delivery.refusals + 1,
-                error=command.reason,
-                due=None,
-            )
-
-        parked = timeline(message, context, "undelivered", status=Status.UNDELIVERED, detail=command.reason)
-        return _for_pending(Event.REFUSED, message, command.subscription, park, parked)
-    due = Due(DueKind.SEND, message.topic or 0, context.now + publish_delay(policy, worst, context.chance()))
-    refused = tuple(
-        replace(
-            each,
-            refusals=each.refusals + 1,
-            error=command.reason,
-            due=due if each.due is not None else None,
-        )
-        if each.status is Status.PENDING_SEND and command.subscription in (None, each.subscription)
-        else each
-        for each in message.deliveries
-    )
-    if message.status is not Status.PENDING_SEND:
+    sent = _delivery(message, command.subscription)
+    if sent is not None and sent.due is not None and sent.due.kind is DueKind.REDELIVER:
+        return _redelivery_refused(command, sent, message, context)
+    pending = _pending(Event.REFUSED, message, command.subscription)
+    if not pending:
         return stale(message)
-    event = timeline(message, context, "refused_by_broker", attempt=worst, detail=command.reason)
-    later = replace(message, deliveries=refused, due=due if message.due is not None else None)
-    return written(later, event)
+    policy = context.catalog.policy(message.topic)
+    refusals = max(each.refusals for each in pending) + 1
+    later = Due(DueKind.SEND, message.topic or 0, context.now + publish_delay(policy, refusals, context.chance()))
+
+    def refuse(delivery: Delivery) -> Delivery:
+        refused = replace(delivery, refusals=delivery.refusals + 1, error=command.reason)
+        if command.final or refused.refusals >= policy.publish_attempts_max:
+            return replace(refused, status=Status.UNDELIVERED, due=None)
+        return replace(refused, due=later if delivery.due is not None else None)
+
+    deliveries = tuple(refuse(each) if each in pending else each for each in message.deliveries)
+    event = (
+        timeline(message, context, "refused_by_broker", attempt=refusals, detail=command.reason)
+        if _pending(Event.REFUSED, replace(message, deliveries=deliveries), command.subscription)
+        else timeline(message, context, "undelivered", status=Status.UNDELIVERED, detail=command.reason)
+    )
+    due = later if message.due is not None else None
+    return written(gathered(replace(message, due=due), deliveries, context, command.reason), event)
 
 
 def pull(command: c.Pull, message: Message, context: Context) -> Step:
@@ -80,10 +76,10 @@ def pull(command: c.Pull, message: Message, context: Context) -> Step:
         context.now + redelivery_delay(policy, attempts, context.chance()),
     )
     pulled = replace(delivery, attempts=attempts, pulled_at=delivery.pulled_at or context.now, due=due)
-    # The first attempt is told by pulled_at; only later ones cost a line.
+    # The first pull is told by pulled_at; only later ones cost a line.
     events = (
         (timeline(message, context, "redelivered", attempt=attempts, subscription=delivery.subscription),)
-        if attempts > 1
+        if delivery.pulled_at is not None
         else ()
     )
     return written(with_delivery(message, pulled, context), *events)
@@ -100,6 +96,7 @@ def redelivered(command: c.Redelivered, message: Message, context: Context) -> S
     again = replace(
         delivery,
         attempts=attempts,
+        error=None,
         due=_next_redelivery(message, delivery.subscription, attempts, context),
     )
     event = timeline(message, context, "redelivered", attempt=attempts, subscription=delivery.subscription)
@@ -126,48 +123,49 @@ def with_delivery(message: Message, delivery: Delivery, context: Context, error:
 
 
 def gathered(message: Message, deliveries: tuple[Delivery, ...], context: Context, error: str | None = None) -> Message:
-    """The message its deliveries make: their joint status, settled when all are."""
+    """The message its deliveries make: their joint status, settled when all are, and an error while one has one."""
     status = deliveries[0].status if len(deliveries) == 1 else message_status(each.status for each in deliveries)
     return replace(
         message,
         status=status,
         deliveries=deliveries,
         settled_at=context.now if status in TERMINAL else None,
-        error=error if error is not None else message.error,
+        error=error or next((each.error for each in deliveries if each.error is not None), None),
         due=message.due if status is Status.PENDING_SEND else None,
     )
 
 
-def _delivery(message: Message, subscription: int) -> Delivery | None:
+def _delivery(message: Message, subscription: int | None) -> Delivery | None:
     return next((each for each in message.deliveries if each.subscription == subscription), None)
 
 
-def _for_pending(
-    event: Event,
-    message: Message,
-    subscription: int | None,
-    move: Callable[[Delivery], Delivery],
-    *events: TimelineEvent,
-) -> Step:
-    """Move every delivery (or only that subscription's) that the event may move; the others were settled meanwhile."""
-    deliveries = tuple(
-        move(each)
-        if isinstance(decide(event, each.status), Move) and subscription in (None, each.subscription)
-        else each
+def _pending(event: Event, message: Message, subscription: int | None) -> list[Delivery]:
+    """The deliveries (or only that subscription's) which the event may move."""
+    return [
+        each
         for each in message.deliveries
-    )
-    if deliveries == message.deliveries:
-        return stale(message)
-    status = message_status(each.status for each in deliveries)
-    error = next((each.error for each in deliveries if each.status is Status.UNDELIVERED), message.error)
-    moved = replace(
+        if subscription in (None, each.subscription) and isinstance(decide(event, each.status), Move)
+    ]
+
+
+def _redelivery_refused(command: c.BrokerRefused, delivery: Delivery, message: Message, context: Context) -> Step:
+    """A redelivery that the broker refused is an attempt like one that was not reported: it uses budget."""
+    step = redelivered(c.Redelivered(id=message.id, subscription=delivery.subscription), message, context)
+    if step.message is None or not step.taken:
+        return step
+    again = _delivery(step.message, delivery.subscription)
+    if again is None:
+        raise TypeError(f"Message {message.id} lost a delivery.")
+    refused = replace(again, error=command.reason)
+    event = timeline(
         message,
-        status=status,
-        deliveries=deliveries,
-        error=error,
-        due=message.due if status is Status.PENDING_SEND else None,
+        context,
+        "refused_by_broker",
+        attempt=again.attempts,
+        subscription=delivery.subscription,
+        detail=command.reason,
     )
-    return written(moved, *events)
+    return written(with_delivery(step.message, refused, context, command.reason), event)
 
 
 def _used_up(message: Message, delivery: Delivery, context: Context) -> Step:

@@ -116,18 +116,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """One claimed message, as it stands after the claim, with what never changes of it."""
+    """One claimed message, as it stands after the claim. `content` comes along only where it is needed: with checks, pulls
+    and what is published.
+    """
 
     message: Message
-    content: Content
+    content: Content | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """What a claim brought, oldest first. `next_at`: when the lane's next work is due (None: nothing waits).
 
-    `seen` counts the due work looked at; where it reaches the claim's limit, more may be due already.
+    `seen` counts the due work looked at; where it reaches the claim's limit, more may be due already. `parked` counts
+    what was written but kept from the claimant, because its budget is used up.
     """
 
     taken: tuple[Taken, ...] = ()
     seen: int = 0
+    parked: int = 0
     next_at: int | None = None

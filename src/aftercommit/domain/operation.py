@@ -10,6 +10,7 @@ from aftercommit.domain.lifecycle import (
     Event,
     Move,
     Refusal,
+    Refused,
     Replay,
     Status,
     decide,
@@ -17,12 +18,15 @@ from aftercommit.domain.lifecycle import (
 )
 from aftercommit.domain.message import Delivery, Due, DueKind, Message, Outcome
 from aftercommit.domain.report import settled
-from aftercommit.domain.step import Context, Step, absent, not_moved, refused, timeline, written
+from aftercommit.domain.step import Context, Step, absent, not_moved, refused, timeline, unchanged, written
 
 
 def redeliver(command: c.Redeliver, message: Message, context: Context) -> Step:
     if command.app not in (None, message.app):
         return absent(command.id)
+    decision = decide(Event.REDELIVER, message.status)
+    if isinstance(decision, Refused):
+        return not_moved(decision, message, Event.REDELIVER)
     names = {each.subscription: _name(context, each.subscription) for each in message.deliveries}
     unknown = set(command.subscriptions or ()) - set(names.values())
     if unknown:
@@ -36,7 +40,10 @@ def redeliver(command: c.Redeliver, message: Message, context: Context) -> Step:
         for each in message.deliveries
         if command.subscriptions is None or names[each.subscription] in command.subscriptions
     ]
-    match decide(Event.REDELIVER, message.status):
+    if not chosen:
+        return _nothing_left(message)
+    # The table speaks of deliveries: what is chosen decides, not what else the message has.
+    match decide(Event.REDELIVER, message_status(each.status for each in chosen)):
         case Replay():
             return _replayed(command, message, chosen, context)
         case Move():
@@ -56,6 +63,8 @@ def discard(command: c.Discard, message: Message, context: Context) -> Step:
                 else each
                 for each in message.deliveries
             )
+            if deliveries == message.deliveries:
+                return refused(message, Refusal.INVALID_TRANSITION, f"Message {message.id} has nothing open there.")
             event = timeline(
                 message,
                 context,
@@ -76,25 +85,22 @@ def _redelivered_now(command: c.Redeliver, message: Message, chosen: list[Delive
     deliveries = tuple(
         _due_now(each, topic, context) if each.subscription in ids else each for each in message.deliveries
     )
-    if deliveries == message.deliveries and message.due is None:
-        return refused(
-            message,
-            Refusal.INVALID_TRANSITION,
-            f"Nothing of message {message.id} is left to redeliver there.",
-        )
-    status = message_status(each.status for each in deliveries)
     due = message.due
-    if status is Status.PENDING_SEND and (due is not None or len(deliveries) == 1):
-        due = Due(DueKind.SEND, topic, context.now)
+    if any(each.status is Status.PENDING_SEND and each.subscription in ids for each in deliveries) and (
+        due is not None or len(deliveries) == 1
+    ):
+        # The first send goes to every pending delivery at once, and the message keeps its time.
+        due = _no_later(due or Due(DueKind.SEND, topic, context.now), context)
         deliveries = tuple(
             replace(each, due=None) if each.status is Status.PENDING_SEND else each for each in deliveries
         )
+    if deliveries == message.deliveries and due == message.due:
+        return unchanged(message)
     event = timeline(message, context, "redeliver_requested", actor=command.actor, detail=command.reason)
-    return written(replace(message, status=status, deliveries=deliveries, due=due, settled_at=None), event)
+    return written(gathered(replace(message, due=due), deliveries, context), event)
 
 
 def _due_now(delivery: Delivery, topic: int, context: Context) -> Delivery:
-    now = context.now
     if delivery.status is Status.UNDELIVERED:
         return replace(
             delivery,
@@ -102,22 +108,34 @@ def _due_now(delivery: Delivery, topic: int, context: Context) -> Delivery:
             attempts=0,
             refusals=0,
             error=None,
-            due=Due(DueKind.SEND, topic, now),
+            due=Due(DueKind.SEND, topic, context.now),
         )
-    if delivery.status is Status.SENT and delivery.due is not None:
-        return replace(delivery, due=replace(delivery.due, at=now))
+    if delivery.due is not None:
+        return replace(delivery, due=_no_later(delivery.due, context))
     return delivery
+
+
+def _no_later(due: Due, context: Context) -> Due:
+    return replace(due, at=min(due.at, context.now))
+
+
+def _nothing_left(message: Message) -> Step:
+    detail = f"Nothing of message {message.id} is left to redeliver there."
+    return refused(message, Refusal.INVALID_TRANSITION, detail)
 
 
 def _replayed(command: c.Redeliver, message: Message, chosen: list[Delivery], context: Context) -> Step:
     if command.subscriptions is None:
-        if message.status is Status.COMPLETED:
+        if all(each.status is Status.COMPLETED for each in chosen):
             return refused(
                 message,
                 Refusal.SUBSCRIPTION_REQUIRED,
                 f"Message {message.id} is completed: say for which subscriptions it is to be sent again.",
             )
         chosen = [each for each in chosen if each.status is Status.FAILED]
+    chosen = [each for each in chosen if _is_there(each, context)]
+    if not chosen:
+        return _nothing_left(message)
     copy = Message(
         id=command.replay_id,
         app=message.app,
@@ -137,6 +155,11 @@ def _replayed(command: c.Redeliver, message: Message, chosen: list[Delivery], co
     )
     outcome = Outcome(id=replay.id, status=replay.status, changed=True, created=True, message=replay)
     return Step(outcome=outcome, events=(event,), replay=replay)
+
+
+def _is_there(delivery: Delivery, context: Context) -> bool:
+    subscription = context.catalog.subscriptions[delivery.subscription]
+    return subscription.removed_at is None and context.catalog.topics[subscription.topic].removed_at is None
 
 
 def _name(context: Context, subscription: int) -> str:

@@ -1,0 +1,126 @@
+"""From pending_send to sent: whatever is due goes to the broker and is marked in the same transaction."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from aftercommit.domain.commands import ClaimSends
+from aftercommit.domain.lifecycle import Status
+from aftercommit.domain.message import DueKind, Taken
+from aftercommit.ports.broker import Answer, Broker, Outgoing, PullBroker
+from aftercommit.ports.clock import Clock
+from aftercommit.ports.observer import Observer
+from aftercommit.ports.store import Dispatch, Store
+from aftercommit.service.breaker import Breaker
+from aftercommit.service.directory import Directory
+from aftercommit.service.gathering import Gatherer
+from aftercommit.service.lanes import Lanes
+
+SWEEP_SECONDS: Final = 5.0
+CLAIM_MAX: Final = 1000
+
+
+class Dispatcher:
+    """Sends what is due, topic by topic. The node that confirms wakes it; a sweep finds what no wake told of."""
+
+    def __init__(
+        self,
+        store: Store,
+        gatherer: Gatherer,
+        directory: Directory,
+        broker: Broker,
+        *,
+        pulls: PullBroker | None,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._store = store
+        self._gatherer = gatherer
+        self._directory = directory
+        self._broker = broker
+        self._pulls = pulls
+        self._clock = clock
+        self._observer = observer
+        self._breaker = Breaker(clock=clock)
+        self.lanes = Lanes(store, DueKind.SEND, clock=clock, sweep_seconds=SWEEP_SECONDS)
+
+    def wake(self, topic: int, at: int) -> None:
+        """Messages of `topic` are due at that time."""
+        self.lanes.expect(topic, at)
+
+    async def run_once(self) -> float | None:
+        """Send everything that is due now; returns the seconds until more will be."""
+        await self.lanes.sweep_if_due()
+        due = [topic for topic in self.lanes.take_due() if self._may_send(topic)]
+        await asyncio.gather(*(self._send(topic) for topic in due))
+        return self.lanes.seconds_until_next()
+
+    def _may_send(self, topic: int) -> bool:
+        # A paused topic is not expected again: resuming wakes it, and the sweep looks at it all the same.
+        return self._directory.catalog.topics[topic].paused_at is None
+
+    async def _send(self, topic: int) -> None:
+        if self._pulls is not None:
+            await self._make_pullable(topic, self._pulls)
+        else:
+            await self._publish(topic)
+
+    async def _make_pullable(self, topic: int, pulls: PullBroker) -> None:
+        claimed = await self._gatherer.claim(ClaimSends(topic=topic, limit=CLAIM_MAX))
+        self._expect_rest(topic, claimed.seen >= CLAIM_MAX, claimed.next_at)
+        if claimed.taken:
+            self._observer.count("events", len(claimed.taken), event="sent")
+            pulls.announce(_pullable(claimed.taken))
+
+    async def _publish(self, topic: int) -> None:
+        if not self._breaker.closed(topic):
+            self.lanes.expect(topic, self._clock.now() + round(self._breaker.wait_seconds(topic) * 1000))
+            return
+        limit = self._broker.capabilities.window_max
+        request = Dispatch(kind=DueKind.SEND, lane=topic, limit=limit)
+        done = await self._store.dispatch(request, self.publish, self._clock.now())
+        self._observer.count("events", done.accepted, event="sent")
+        if done.unavailable is not None:
+            self._breaker.failed(topic)
+            self._observer.alert("broker_unavailable", done.unavailable)
+            self.lanes.expect(topic, self._clock.now() + round(self._breaker.wait_seconds(topic) * 1000))
+        else:
+            self._breaker.succeeded(topic)
+            self._expect_rest(topic, done.accepted + done.refused + done.parked >= limit, None)
+
+    def _expect_rest(self, topic: int, more: bool, next_at: int | None) -> None:
+        if more:
+            self.lanes.expect(topic, self._clock.now())
+        elif next_at is not None:
+            self.lanes.expect(topic, next_at)
+
+    async def publish(self, batch: Sequence[Taken]) -> list[Answer]:
+        """Hand claimed messages to the broker; the attempt it makes is the one it is counted as afterwards."""
+        answers = await self._broker.publish([self._outgoing(each) for each in batch])
+        for answer in answers:
+            self._observer.count("publish", 1, result=type(answer).__name__.lower())
+        return answers
+
+    def _outgoing(self, taken: Taken) -> Outgoing:
+        message, content = taken.message, taken.content
+        if content is None:
+            raise TypeError(f"Message {message.id} was taken for sending without its content.")
+        pending = [each for each in message.deliveries if each.status in (Status.PENDING_SEND, Status.SENT)]
+        subscriptions = self._directory.catalog.subscriptions
+        first = all(each.attempts == 0 for each in message.deliveries) and message.replay_of is None
+        return Outgoing(
+            id=message.id,
+            topic=self._directory.topic_name(message.topic) or "",
+            app=self._directory.app_name(message.app),
+            attempt=max((each.attempts for each in pending), default=0) + 1,
+            content=content,
+            subscriptions=None if first else tuple(subscriptions[each.subscription].name for each in pending),
+        )
+
+
+def _pullable(taken: Sequence[Taken]) -> Iterable[int]:
+    """The subscription of every delivery that may be pulled now, once per delivery."""
+    for each in taken:
+        for delivery in each.message.deliveries:
+            if delivery.due is not None and delivery.due.kind is DueKind.PULL:
+                yield delivery.subscription

@@ -1,0 +1,146 @@
+"""Natural batching: while one transaction is in flight, the next one gathers.
+
+There is no timer. An idle service writes at once; a busy one puts everything that arrived during the last commit into
+the next. Everybody's answer comes after the commit that holds their work.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import cast
+
+from aftercommit.domain.commands import Claim, Command, Prepare, Work
+from aftercommit.domain.errors import Overloaded, TemporarilyUnavailable
+from aftercommit.domain.message import Claimed, Outcome
+from aftercommit.ports.clock import Clock
+from aftercommit.ports.observer import Observer
+from aftercommit.ports.store import Result, Writer
+
+BATCH_MAX = 1000
+QUEUE_MAX = 20_000
+
+
+class _Entry:
+    """One caller's work, all of it in the same transaction."""
+
+    __slots__ = ("future", "work")
+
+    def __init__(self, work: Sequence[Work], future: "asyncio.Future[list[Result]]") -> None:
+        self.work = work
+        self.future = future
+
+
+class Gatherer:
+    """Takes everybody's work to the store, in as few transactions as there is room for."""
+
+    def __init__(self, store: Writer, *, clock: Clock, observer: Observer, queue_max: int = QUEUE_MAX) -> None:
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._queue_max = queue_max
+        self._waiting: deque[_Entry] = deque()
+        self._waiting_items = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flush_scheduled = False
+
+    @property
+    def depth(self) -> int:
+        """How many items wait for a transaction."""
+        return self._waiting_items
+
+    async def prepare(self, work: Sequence[Prepare]) -> list[Outcome]:
+        """Store new messages. Shed first when too much waits, because everything else makes the backlog smaller."""
+        if self._waiting_items + len(work) > self._queue_max // 2:
+            raise Overloaded("Too many messages wait to be written: prepare again later.")
+        return cast(list[Outcome], await self._submit(work))
+
+    async def apply(self, work: Sequence[Command]) -> list[Outcome]:
+        """Apply commands; outcomes in order."""
+        if self._waiting_items + len(work) > self._queue_max:
+            raise Overloaded("Too much waits to be written: try again later.")
+        return cast(list[Outcome], await self._submit(work))
+
+    async def claim(self, claim: Claim) -> Claimed:
+        """Take what is due."""
+        return cast(Claimed, (await self._submit((claim,)))[0])
+
+    async def drain(self) -> None:
+        """Wait until everything that was handed in is answered."""
+        while self._tasks or self._waiting:
+            self._flush()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _submit(self, work: Sequence[Work]) -> "asyncio.Future[list[Result]]":
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[Result]] = loop.create_future()
+        if not work:
+            future.set_result([])
+            return future
+        self._waiting.append(_Entry(work, future))
+        self._waiting_items += len(work)
+        if not self._flush_scheduled and self._has_room():
+            # Deferred by one turn of the loop, so that requests read in the same turn share a transaction.
+            self._flush_scheduled = True
+            loop.call_soon(self._flush)
+        return future
+
+    def _has_room(self) -> bool:
+        return len(self._tasks) < self._store.capabilities.writers_max
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        while self._waiting and self._has_room():
+            task = asyncio.ensure_future(self._write(self._next_batch()))
+            self._tasks.add(task)
+            task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._observer.alert("gatherer_failed", f"A batch was not answered: {error!r}.")
+        self._flush()
+
+    def _next_batch(self) -> list[_Entry]:
+        batch: list[_Entry] = []
+        items = 0
+        while self._waiting and (not batch or items + len(self._waiting[0].work) <= BATCH_MAX):
+            entry = self._waiting.popleft()
+            batch.append(entry)
+            items += len(entry.work)
+        self._waiting_items -= items
+        return batch
+
+    async def _write(self, batch: list[_Entry]) -> None:
+        work = [item for entry in batch for item in entry.work]
+        started = self._clock.monotonic()
+        try:
+            results = await self._store.write(work, self._clock.now())
+        except TemporarilyUnavailable as error:
+            _fail(batch, error)
+        except Exception as error:
+            # Something in the batch is a bug of ours: find out whose, so that the others are served.
+            if len(batch) == 1:
+                _fail(batch, error)
+                return
+            for entry in batch:
+                await self._write([entry])
+        else:
+            _answer(batch, results)
+            self._observer.observe("batch_size", len(work))
+            self._observer.observe("write_seconds", self._clock.monotonic() - started)
+
+
+def _answer(batch: list[_Entry], results: list[Result]) -> None:
+    start = 0
+    for entry in batch:
+        end = start + len(entry.work)
+        # Cancelled: the caller went away. Its work is done all the same.
+        if not entry.future.done():
+            entry.future.set_result(results[start:end])
+        start = end
+
+
+def _fail(batch: list[_Entry], error: Exception) -> None:
+    for entry in batch:
+        if not entry.future.done():
+            entry.future.set_exception(error)

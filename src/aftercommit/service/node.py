@@ -1,0 +1,218 @@
+"""A node: the services over one store and one broker, and the loops that keep them going."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from aftercommit.ports.broker import Broker, PullBroker
+from aftercommit.ports.checkback import Checkback
+from aftercommit.ports.clock import Clock
+from aftercommit.ports.observer import Observer
+from aftercommit.ports.store import Store
+from aftercommit.service import checking, dispatch, redelivery, retention, timekeeping
+from aftercommit.service.checking import Checking
+from aftercommit.service.directory import Directory
+from aftercommit.service.dispatch import Dispatcher
+from aftercommit.service.gathering import Gatherer
+from aftercommit.service.inspection import Inspection
+from aftercommit.service.intake import Intake
+from aftercommit.service.loop import Loop, RunOnce, Supervisor
+from aftercommit.service.operation import Operation
+from aftercommit.service.pulling import Pulling
+from aftercommit.service.readiness import Readiness
+from aftercommit.service.redelivery import Redeliverer
+from aftercommit.service.registry import Registry, RequireAddress
+from aftercommit.service.reports import Reports
+from aftercommit.service.retention import Retention
+from aftercommit.service.timekeeping import Timekeeper
+from aftercommit.settings import ROLES
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The doors of a node, for the API and the dashboard."""
+
+    intake: Intake
+    reports: Reports
+    pulling: Pulling
+    registry: Registry
+    inspection: Inspection
+    operation: Operation
+    checking: Checking
+    readiness: Readiness
+
+
+class Chance(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything drawn at random. `draw`: a number in [0, 1); `new_id`: a UUIDv7; `new_secret`: a signing secret."""
+
+    draw: Callable[[], float]
+    new_id: Callable[[], str]
+    new_secret: Callable[[], str]
+
+
+class Backends(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node stands on. `pulls` is the broker itself where consumers pull from it, else None."""
+
+    store: Store
+    broker: Broker
+    pulls: PullBroker | None
+    checkback: Checkback
+    clock: Clock
+    observer: Observer
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """How the node's clock is kept right: see `service.timekeeping`."""
+
+    database_ms: Callable[[], int]
+    refresh: Callable[[int], int]
+    jumped: Callable[[], bool]
+
+
+class Node:
+    """Builds the services and runs the loops of the given roles."""
+
+    def __init__(
+        self,
+        backends: Backends,
+        chance: Chance,
+        timing: Timing,
+        *,
+        roles: tuple[str, ...] = ROLES,
+        keyless: bool,
+        require_address: RequireAddress,
+        rates: Callable[[], Mapping[str, float]],
+    ) -> None:
+        self._backends = backends
+        self._chance = chance
+        store, clock, observer = backends.store, backends.clock, backends.observer
+        self.supervisor = Supervisor()
+        self.gatherer = Gatherer(store, clock=clock, observer=observer)
+        self._directory = Directory(store, clock=clock, topics_auto_create=keyless, checks_signed=not keyless)
+        self._dispatcher = Dispatcher(
+            store,
+            self.gatherer,
+            self._directory,
+            backends.broker,
+            pulls=backends.pulls,
+            clock=clock,
+            observer=observer,
+        )
+        self._dispatch_loop = self._loop("dispatch", self._dispatcher.run_once, dispatch.SWEEP_SECONDS)
+        self.services = self._build_services(require_address, rates)
+        self._supervise(roles, timing)
+
+    async def start(self) -> None:
+        """Start the loops. The store is open already."""
+        self.supervisor.start()
+        # What was due while nobody ran is sent at once, not after the loop's staggered first pause.
+        self._dispatch_loop.wake()
+
+    async def stop(self) -> None:
+        """Claim nothing more, finish what runs, send waiting consumers home. The doors still answer."""
+        self.services.readiness.stop()
+        self.services.pulling.stop()
+        await self.supervisor.stop()
+        await self.services.checking.drain()
+
+    async def close(self) -> None:
+        """Write what was handed in, then let go of everything. Call it when the doors are closed."""
+        await self.gatherer.drain()
+        await self._backends.checkback.close()
+        await self._backends.broker.close()
+        await self._backends.store.close()
+
+    def _build_services(self, require_address: RequireAddress, rates: Callable[[], Mapping[str, float]]) -> Services:
+        store, clock, observer = self._backends.store, self._backends.clock, self._backends.observer
+        chance, directory, gatherer = self._chance, self._directory, self.gatherer
+        checks = Checking(
+            gatherer, store, directory, self._backends.checkback, clock=clock, observer=observer, wake=self._wake
+        )
+        return Services(
+            intake=Intake(
+                gatherer,
+                store,
+                directory,
+                clock=clock,
+                observer=observer,
+                chance=chance.draw,
+                new_id=chance.new_id,
+                wake=self._wake,
+            ),
+            reports=Reports(gatherer, directory, observer=observer),
+            pulling=Pulling(gatherer, directory, self._backends.pulls, clock=clock, observer=observer),
+            registry=Registry(
+                store,
+                directory,
+                clock=clock,
+                require_address=require_address,
+                new_secret=chance.new_secret,
+                new_id=chance.new_id,
+                changed=self._topic_changed,
+            ),
+            inspection=Inspection(store, directory, clock=clock, rates=rates),
+            operation=Operation(
+                gatherer,
+                store,
+                directory,
+                checks,
+                observer=observer,
+                new_id=chance.new_id,
+                wake=self._wake,
+                announce=self._announce,
+            ),
+            checking=checks,
+            readiness=Readiness(store, self.supervisor, queue_depth=lambda: gatherer.depth),
+        )
+
+    def _supervise(self, roles: tuple[str, ...], timing: Timing) -> None:
+        backends = self._backends
+        redeliverer = Redeliverer(
+            backends.store,
+            self.gatherer,
+            self._directory,
+            publish=self._dispatcher.publish,
+            window_max=backends.broker.capabilities.window_max,
+            clock=backends.clock,
+            observer=backends.observer,
+            announce=self._announce,
+        )
+        forget = Retention(backends.store, clock=backends.clock, observer=backends.observer, clock_jumped=timing.jumped)
+        keeper = Timekeeper(
+            database_ms=timing.database_ms,
+            refresh=timing.refresh,
+            jumped=timing.jumped,
+            observer=backends.observer,
+        )
+        loops = {
+            "dispatch": self._dispatch_loop,
+            "check": self._loop("check", self.services.checking.run_once, checking.SWEEP_SECONDS),
+            "redeliver": self._loop("redeliver", redeliverer.run_once, redelivery.SWEEP_SECONDS),
+            "retention": self._loop("retention", forget.run_once, retention.INTERVAL_SECONDS),
+        }
+        for role, loop in loops.items():
+            if role in roles:
+                self.supervisor.add(loop)
+        self.supervisor.add(self._loop("clock", keeper.run_once, timekeeping.INTERVAL_SECONDS))
+
+    def _loop(self, name: str, run_once: RunOnce, interval_seconds: float) -> Loop:
+        return Loop(
+            name,
+            run_once,
+            clock=self._backends.clock,
+            observer=self._backends.observer,
+            interval_seconds=interval_seconds,
+            chance=self._chance.draw,
+        )
+
+    def _wake(self, topic: int, at: int) -> None:
+        self._dispatcher.wake(topic, at)
+        self._dispatch_loop.wake()
+
+    def _announce(self, subscription: int) -> None:
+        if self._backends.pulls is not None:
+            self._backends.pulls.announce((subscription,))
+
+    def _topic_changed(self, topic: int) -> None:
+        self._wake(topic, self._backends.clock.now())
+        for subscription in self._directory.catalog.route(topic):
+            self._announce(subscription.id)

@@ -1,0 +1,44 @@
+"""Whether this node can do its work, and if not, what stands in the way."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from aftercommit.domain.errors import TemporarilyUnavailable
+from aftercommit.ports.store import Reader
+from aftercommit.service.loop import Supervisor
+
+
+class Readiness:
+    """Asks the store and the loops."""
+
+    def __init__(self, reader: Reader, supervisor: Supervisor, *, queue_depth: Callable[[], int]) -> None:
+        self._reader = reader
+        self._supervisor = supervisor
+        self._queue_depth = queue_depth
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Not ready from now on: the node is going down."""
+        self._stopping = True
+
+    async def report(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the node is ready, and the details by part."""
+        store = await self._store()
+        loops = {name: msgspec.to_builtins(each) for name, each in self._supervisor.report().items()}
+        ready = store == "ok" and self._supervisor.healthy() and not self._stopping
+        return ready, {
+            "ready": ready,
+            "stopping": self._stopping,
+            "store": store,
+            "queue_depth": self._queue_depth(),
+            "loops": loops,
+        }
+
+    async def _store(self) -> str:
+        try:
+            await self._reader.ping()
+        except TemporarilyUnavailable as error:
+            return error.detail
+        return "ok"

@@ -1,0 +1,151 @@
+"""Applications and topics: registered, read, changed."""
+
+from collections.abc import Callable
+
+from aftercommit.domain.catalog import (
+    Secret,
+    SubscriptionSpec,
+    TopicSpec,
+    add_secret,
+    pause_topic,
+    put_app,
+    put_topic,
+    remove_topic,
+    require_app,
+    require_topic,
+)
+from aftercommit.domain.errors import Invalid
+from aftercommit.ports.clock import Clock
+from aftercommit.ports.store import Writer
+from aftercommit.service.caller import Caller
+from aftercommit.service.directory import Directory
+from aftercommit.service.times import rfc3339
+from aftercommit.service.views import app_answer, topic_answer
+from aftercommit.wire import (
+    AppAnswer,
+    AppRequest,
+    SecretAnswer,
+    SubscriptionRequest,
+    TopicAnswer,
+    TopicRequest,
+    TopicsAnswer,
+)
+
+# Raises `Invalid` for an address the service must not call.
+RequireAddress = Callable[[str], None]
+
+
+class Registry:
+    """Who there is, and what they listen to."""
+
+    def __init__(
+        self,
+        store: Writer,
+        directory: Directory,
+        *,
+        clock: Clock,
+        require_address: RequireAddress,
+        new_secret: Callable[[], str],
+        new_id: Callable[[], str],
+        changed: Callable[[int], None],
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._clock = clock
+        self._require_address = require_address
+        self._new_secret = new_secret
+        self._new_id = new_id
+        self._changed = changed
+
+    async def put_app(self, caller: Caller, name: str, request: AppRequest) -> tuple[AppAnswer, bool]:
+        """Register an application. The first time it gets a signing secret, shown in this answer only."""
+        if request.check_url is not None:
+            self._require_address(request.check_url)
+        signed = self._directory.checks_signed if request.check_signed is None else request.check_signed
+        now = self._clock.now()
+        edit = await self._store.edit_catalog(
+            lambda catalog: put_app(catalog, name, now, check_url=request.check_url, check_signed=signed), now
+        )
+        shown = None
+        if not require_app(self._directory.catalog, name).secrets:
+            shown = (await self._add_secret(name)).id
+        return app_answer(require_app(self._directory.catalog, name), shown=shown), edit.created
+
+    def get_app(self, caller: Caller, name: str) -> AppAnswer:
+        """A registered application; its secrets are only named."""
+        return app_answer(require_app(self._directory.catalog, name))
+
+    async def add_secret(self, caller: Caller, name: str) -> SecretAnswer:
+        """Make one more signing secret. Two are valid at a time; a third retires the oldest."""
+        secret = await self._add_secret(name)
+        return SecretAnswer(id=secret.id, created_at=rfc3339(secret.created_at) or "", secret=secret.value)
+
+    async def put_topic(
+        self, caller: Caller, name: str, request: TopicRequest, *, force: bool = False
+    ) -> tuple[TopicAnswer, bool]:
+        """Create or change a topic. What the request leaves out stays as it is."""
+        owner = await self._directory.ensure_app(caller.app)
+        known = self._directory.catalog.topic(name)
+        listed = None if request.subscriptions is None else [await self._spec(caller, e) for e in request.subscriptions]
+        kept = [
+            SubscriptionSpec(name=e.name, app=e.app, push_url=e.push_url, report=e.report, policy=e.policy)
+            for e in (self._directory.catalog.explicit(known.id) if known else ())
+        ]
+        destination = known.destination if known is not None else None
+        spec = TopicSpec(
+            name=name,
+            app=owner.id,
+            subscriptions=tuple(kept if listed is None else listed),
+            policy=request.policy if request.policy is not None else (known.policy if known else {}),
+            destination=request.destination if request.destination is not None else destination,
+        )
+        now = self._clock.now()
+        edit = await self._store.edit_catalog(
+            lambda catalog: put_topic(catalog, spec, now, force=force or request.force), now
+        )
+        topic = require_topic(self._directory.catalog, name)
+        self._changed(topic.id)
+        return topic_answer(topic, self._directory), edit.created
+
+    def get_topic(self, name: str) -> TopicAnswer:
+        """A topic, or `NotFound`."""
+        return topic_answer(require_topic(self._directory.catalog, name), self._directory)
+
+    def list_topics(self) -> TopicsAnswer:
+        """All topics by name."""
+        live = [each for each in self._directory.catalog.topics.values() if each.removed_at is None]
+        named = sorted(live, key=lambda topic: topic.name)
+        return TopicsAnswer(topics=[topic_answer(each, self._directory) for each in named])
+
+    async def delete_topic(self, name: str) -> None:
+        """Forget a topic that has no live or parked message."""
+        now = self._clock.now()
+        await self._store.edit_catalog(lambda catalog: remove_topic(catalog, name, now), now)
+
+    async def pause(self, name: str) -> TopicAnswer:
+        """Stop sending, redelivery and pull. Prepare, confirm, reports and check-back go on."""
+        return await self._set_paused(name, self._clock.now())
+
+    async def resume(self, name: str) -> TopicAnswer:
+        """Let a paused topic go on."""
+        return await self._set_paused(name, None)
+
+    async def _set_paused(self, name: str, paused_at: int | None) -> TopicAnswer:
+        await self._store.edit_catalog(lambda catalog: pause_topic(catalog, name, paused_at), self._clock.now())
+        topic = require_topic(self._directory.catalog, name)
+        self._changed(topic.id)
+        return topic_answer(topic, self._directory)
+
+    async def _spec(self, caller: Caller, request: SubscriptionRequest) -> SubscriptionSpec:
+        if request.push_url is not None or request.report is not None:
+            raise Invalid(
+                "push_not_supported", "HTTP push is not in this version: leave push_url out.", "/subscriptions"
+            )
+        app = await self._directory.ensure_app(request.app or caller.app)
+        return SubscriptionSpec(name=request.name, app=app.id, policy=request.policy or {})
+
+    async def _add_secret(self, name: str) -> Secret:
+        now = self._clock.now()
+        secret = Secret(id=self._new_id(), value=self._new_secret(), created_at=now)
+        await self._store.edit_catalog(lambda catalog: add_secret(catalog, name, secret), now)
+        return secret

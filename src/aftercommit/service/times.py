@@ -1,0 +1,46 @@
+"""Times, ids and texts as the protocol writes them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from aftercommit.domain.policies import ID_AGE_MAX_MS, ID_AHEAD_MAX_MS
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_TEXT_MAX = 1000
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def rfc3339(at: int | None) -> str | None:
+    """Milliseconds since 1970 as RFC 3339 UTC with milliseconds; None stays None."""
+    if at is None:
+        return None
+    return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
+
+
+def parse_time(text: str) -> int | None:
+    """RFC 3339 with a time zone, as milliseconds since 1970; None for anything else."""
+    try:
+        parsed = datetime.fromisoformat(text)
+        if parsed.tzinfo is None:
+            return None
+        return round((parsed - _EPOCH) / timedelta(milliseconds=1))
+    except (ValueError, OverflowError):
+        return None
+
+
+def uuid7_time(message_id: str) -> int | None:
+    """The milliseconds in a canonical lower-case UUIDv7; None for anything else."""
+    if not _UUID7.fullmatch(message_id):
+        return None
+    return int(message_id[:8] + message_id[9:13], 16)
+
+
+def in_range(made_at: int, now: int) -> bool:
+    """Whether an id made at that time may be used now: not too old to be remembered, not from the future."""
+    return now - ID_AGE_MAX_MS <= made_at <= now + ID_AHEAD_MAX_MS
+
+
+def plain_text(text: str) -> str:
+    """Somebody's words as they may be stored and shown: bounded, without control characters."""
+    return _CONTROL.sub("\ufffd", text[:_TEXT_MAX])
