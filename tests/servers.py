@@ -37,9 +37,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts = Counter(name for report in skipped if (name := _missing_server(report)))
     if counts:
         servers = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
-        terminalreporter.write_line(
-            f"Not tested, because these servers cannot be started here: {servers}", yellow=True
-        )
+        terminalreporter.write_line(f"Not tested, because these servers cannot be started here: {servers}", yellow=True)
 
 
 def _judged(report: Report) -> Report:

@@ -166,9 +166,7 @@ def errors_are_never_swallowed(tree: Tree) -> list[str]:
             if isinstance(node, ast.ExceptHandler) and all(_does_nothing(line) for line in node.body):
                 offences.append(f"{file.at(node)}: an exception swallowed; answer it, log it or let it pass.")
             if isinstance(node, ast.Call) and _suppresses_everything(node):
-                offences.append(
-                    f"{file.at(node)}: suppress() of everything; name the exceptions that can come."
-                )
+                offences.append(f"{file.at(node)}: suppress() of everything; name the exceptions that can come.")
     return offences
 
 
@@ -191,9 +189,7 @@ def _listed_in(path: str, places: tuple[str, ...]) -> bool:
 
 
 def _matches(name: str, patterns: set[str]) -> bool:
-    return any(
-        name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns
-    )
+    return any(name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns)
 
 
 def _used_names(file: SourceFile) -> Iterator[tuple[ast.AST, str]]:
@@ -237,9 +233,7 @@ def _has_only_zero(call: ast.Call) -> bool:
 
 
 def _whole_strings(syntax: ast.Module) -> Iterator[ast.Constant]:
-    pieces = {
-        id(piece) for node in ast.walk(syntax) if isinstance(node, ast.JoinedStr) for piece in node.values
-    }
+    pieces = {id(piece) for node in ast.walk(syntax) if isinstance(node, ast.JoinedStr) for piece in node.values}
     for node in ast.walk(syntax):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in pieces:
             yield node
@@ -247,9 +241,7 @@ def _whole_strings(syntax: ast.Module) -> Iterator[ast.Constant]:
 
 def _statuses_allowed_in(file: SourceFile) -> frozenset[str]:
     allowed = (
-        words
-        for place, (words, _reason) in MAY_NAME_STATUSES.items()
-        if _listed_in(file.path, (SOURCE + place,))
+        words for place, (words, _reason) in MAY_NAME_STATUSES.items() if _listed_in(file.path, (SOURCE + place,))
     )
     return frozenset().union(*allowed)
 

@@ -74,9 +74,7 @@ FORBIDDEN_IMPORTS = [
 
 @pytest.mark.parametrize(("path", "code"), FORBIDDEN_IMPORTS)
 def test_an_import_that_does_not_go_down_is_found(planted, path, code):
-    tree = planted(
-        {f"{PACKAGE}/{path}": code, f"{PACKAGE}/api/cellar.py": "", f"{PACKAGE}/telemetry/x.py": ""}
-    )
+    tree = planted({f"{PACKAGE}/{path}": code, f"{PACKAGE}/api/cellar.py": "", f"{PACKAGE}/telemetry/x.py": ""})
     if "cellar import" in code:
         tree = planted({f"{PACKAGE}/cellar/__init__.py": ""})
 
@@ -113,9 +111,7 @@ def test_a_third_party_import_in_the_domain_is_found(planted, code):
 
 
 def test_the_domain_may_use_the_standard_library_and_msgspec(planted):
-    tree = planted(
-        {f"{PACKAGE}/domain/message.py": "import enum\nimport msgspec\nfrom aftercommit import wire"}
-    )
+    tree = planted({f"{PACKAGE}/domain/message.py": "import enum\nimport msgspec\nfrom aftercommit import wire"})
 
     assert floors.low_floors_stay_pure(tree) == []
 
@@ -136,10 +132,7 @@ def test_a_circle_is_found_even_if_one_of_its_imports_is_for_types_only(planted)
     )
 
     [offence] = floors.no_circles(tree)
-    assert (
-        "aftercommit.domain.message -> aftercommit.domain.policies -> aftercommit.domain.errors"
-        in offence * 2
-    )
+    assert "aftercommit.domain.message -> aftercommit.domain.policies -> aftercommit.domain.errors" in offence * 2
 
 
 def test_a_diamond_is_not_a_circle(planted):

@@ -1,0 +1,1 @@
+"""Pure tests of the domain: no store, no clock, no loop."""

@@ -1,0 +1,1 @@
+"""The use cases, tested on memory back ends with a manual clock."""
