@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import uuid_utils
+
 JUMP_MS: Final = 60_000
 # While it corrects a difference, the clock runs this much faster or slower than real time.
 SLEW: Final = 0.5
@@ -13,6 +15,11 @@ SLEW: Final = 0.5
 def wall_ms() -> int:
     """This machine's own clock, milliseconds since 1970 UTC. Only a first guess until the database was asked."""
     return time.time_ns() // 1_000_000
+
+
+def new_id() -> str:
+    """A UUIDv7 as the protocol writes ids: this machine's time, and chance."""
+    return str(uuid_utils.uuid7())
 
 
 class SystemClock:

@@ -23,12 +23,9 @@ HEADERS_MAX: Final = 64
 HEADERS_BYTES_MAX: Final = 16 * 1024
 NAME_LENGTH_MAX: Final = 128
 CHECK_AFTER_MAX_SECONDS: Final = DELAY_MAX_SECONDS
-JSON_DEPTH_MAX: Final = 32
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _RESERVED: Final = ("aftercommit-", "ce-")
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_NOT_BRACKETS: Final = re.compile(rb"[^\[\]{}]+")
 
 
 def read_prepare(
@@ -89,7 +86,6 @@ def _payload(request: PrepareRequest) -> tuple[PayloadForm, bytes]:
         raise Invalid("invalid_payload", "Give exactly one of payload and payload_base64.", "/payload")
     if request.payload_base64 is None:
         payload = bytes(request.payload)  # type: ignore[arg-type]  # checked above: Raw, never UNSET
-        _require_shallow(payload)
         form = PayloadForm.JSON
     else:
         try:
@@ -100,16 +96,6 @@ def _payload(request: PrepareRequest) -> tuple[PayloadForm, bytes]:
     if len(payload) > PAYLOAD_BYTES_MAX:
         raise CallerError("payload_too_large", f"A payload holds at most {PAYLOAD_BYTES_MAX} bytes.", "/payload")
     return form, payload
-
-
-def _require_shallow(payload: bytes) -> None:
-    if payload.count(b"[") + payload.count(b"{") <= JSON_DEPTH_MAX:
-        return
-    depth = 0
-    for run in _NOT_BRACKETS.sub(b"", _STRINGS.sub(b"", payload)):
-        depth += 1 if run in b"[{" else -1
-        if depth > JSON_DEPTH_MAX:
-            raise Invalid("payload_too_deep", f"A payload nests at most {JSON_DEPTH_MAX} deep.", "/payload")
 
 
 def _content_type(request: PrepareRequest, form: PayloadForm) -> str:

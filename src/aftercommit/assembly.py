@@ -1,0 +1,119 @@
+"""The composition root: settings in, a running node out. The only file that names concrete back ends."""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+
+from aftercommit import __version__
+from aftercommit.api.asgi import create_app
+from aftercommit.api.server import Server
+from aftercommit.brokers.memory import MemoryBroker
+from aftercommit.checkbacks.addresses import require_address
+from aftercommit.checkbacks.http import HttpCheckback
+from aftercommit.clocks import SystemClock, new_id, wall_ms
+from aftercommit.domain.lifecycle import Status
+from aftercommit.service.node import Backends, Chance, Node, Timing
+from aftercommit.settings import Settings
+from aftercommit.signatures import new_secret
+from aftercommit.stores.sqlite import SqliteStore, missing_migrations, run_migrations
+from aftercommit.telemetry.log import AlertLog, configure_log
+from aftercommit.telemetry.metrics import Metrics
+
+SECRET_BYTES = 32
+# The writer's thread needs the interpreter for a moment between two statements. At the default of 5 ms a busy event
+# loop makes it wait that long each time; measured in docs/decisions/0002-sqlite-store.md.
+SWITCH_INTERVAL_SECONDS = 0.0002
+
+
+class RunningNode:
+    """A node with its door. `start` and `stop` once each; `port` is the one it listens on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._metrics = Metrics(clock=self._clock, warn=AlertLog(clock=self._clock))
+        draw = random.Random().random
+        chance = Chance(draw=draw, new_id=new_id, new_secret=lambda: new_secret(os.urandom(SECRET_BYTES)))
+        broker = MemoryBroker()
+        self._store = SqliteStore(settings.database_path, chance=draw)
+        self._node = Node(
+            Backends(
+                store=self._store,
+                broker=broker,
+                pulls=broker,
+                checkback=HttpCheckback(clock=self._clock, observer=self._metrics, new_id=new_id),
+                clock=self._clock,
+                observer=self._metrics,
+            ),
+            chance,
+            # The database is a file of this machine: its clock is this machine's.
+            Timing(database_ms=wall_ms, refresh=self._clock.refresh, jumped=lambda: self._clock.jumped),
+            roles=settings.roles,
+            keyless=True,
+            require_address=require_address,
+            rates=self._metrics.rates,
+        )
+        app = create_app(
+            self._node.services, clock=self._clock, observer=self._metrics, render_metrics=self._render_metrics
+        )
+        self._server = Server(app, host=settings.host, port=settings.port)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.port
+
+    async def start(self) -> None:
+        """Open the store, start the loops, listen. Raises `ConfigurationError` with what to do."""
+        await self._store.open(self._clock.now())
+        await self._node.start()
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Claim nothing more, finish what runs, close the door, write what was handed in, let go."""
+        await self._node.stop()
+        await self._server.stop()
+        await self._node.close()
+
+    async def _render_metrics(self) -> bytes:
+        tallies = await self._store.tallies()
+        for status in Status:
+            of_status = [each for each in tallies if each.status is status]
+            oldest = min((each.oldest_at for each in of_status if each.oldest_at is not None), default=None)
+            age = 0.0 if oldest is None else max(0, self._clock.now() - oldest) / 1000
+            self._metrics.set_gauge("messages", sum(each.count for each in of_status), status=status.value)
+            self._metrics.set_gauge("oldest_age_seconds", age, status=status.value)
+        self._metrics.set_gauge("queue_depth", self._node.gatherer.depth)
+        for name, progress in self._node.supervisor.report().items():
+            self._metrics.set_gauge("loop_last_progress_seconds", progress.idle_seconds, loop=name)
+        return self._metrics.render()
+
+
+async def run_node(settings: Settings, announce: Callable[[str], object]) -> None:
+    """Run a node until SIGTERM or SIGINT. `announce` gets the line that says where it listens."""
+    configure_log(settings.log_level, settings.log_format)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    stopping = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    node = RunningNode(settings)
+    await node.start()
+    address = f"http://{settings.host}:{node.port}"
+    announce(f"AfterCommit {__version__} listens on {address} (API reference: {address}/docs)")
+    try:
+        await stopping.wait()
+    finally:
+        await node.stop()
+
+
+def migrate_database(settings: Settings) -> list[str]:
+    """Bring the schema up to date; the names of the migrations that were applied."""
+    return run_migrations(settings.database_path)
+
+
+def migration_status(settings: Settings) -> list[str]:
+    """The names of the migrations that are missing."""
+    return missing_migrations(settings.database_path)
