@@ -2,7 +2,7 @@
 
 from aftercommit.domain import commands as c
 from aftercommit.domain.lifecycle import Status
-from tests.builders import DAY, HOUR, MINUTE, World, make_prepare, message_id
+from tests.builders import DAY, HOUR, MINUTE, T0, World, make_prepare, message_id
 
 # Budgets small enough to be used up in a few steps. No check possible for 3 x 60 s is too long.
 SMALL_BUDGETS: dict[str, object] = {
@@ -22,13 +22,14 @@ Steps = list[tuple[int, c.Work]]
 class Commands:
     """Everything that can be said about message `number`, by those who may say it."""
 
-    def __init__(self, world: World, number: int = 1) -> None:
+    def __init__(self, world: World, number: int = 1, now: int = T0) -> None:
         self.world = world
         self.number = number
+        self.now = now
         self.id = message_id(number)
 
     def prepare(self, *, confirmed: bool = False, delay: int = 0) -> c.Prepare:
-        return make_prepare(self.world, self.number, confirmed=confirmed, delay=delay)
+        return make_prepare(self.world, self.number, now=self.now, confirmed=confirmed, delay=delay)
 
     def confirm(self) -> c.Confirm:
         return c.Confirm(id=self.id, app=self.world.orders, actor="orders")
@@ -124,72 +125,83 @@ BUDGET_EVENTS = frozenset({"checks_used_up", "deliveries_used_up"})
 def ways(world: World, number: int = 1) -> dict[str, tuple[Status, Steps]]:
     """Name -> the status reached and the steps to it, in a world with `SMALL_BUDGETS` and the implicit subscription."""
     say = Commands(world, number)
-    prepared: Steps = [(0, say.prepare())]
-    confirmed: Steps = [(0, say.prepare(confirmed=True))]
-    sent: Steps = [*confirmed, (0, say.accepted())]
-    undecided: Steps = [
-        *prepared,
-        (MINUTE, say.checked("unknown")),
-        (2 * MINUTE, say.checked("unknown")),
-        (3 * MINUTE, say.checked("unknown")),
-    ]
-    undelivered: Steps = [*sent, (0, say.pull()), (MINUTE, say.pull()), (HOUR, say.expire())]
+    return _undecided_ways(say) | _decided_ways(say) | _delivery_ways(say) | _settled_ways(say)
+
+
+def _undecided_ways(say: Commands) -> dict[str, tuple[Status, Steps]]:
+    prepared = _prepared(say)
     handed_out: c.Work = c.HandOutCheck(id=say.id)
+    not_made = say.checked("unknown", made=False)
+    pending, undecided = Status.PENDING_CONFIRMATION, Status.UNDECIDED
     return {
-        "prepared": (Status.PENDING_CONFIRMATION, prepared),
-        "check held": (Status.PENDING_CONFIRMATION, [*prepared, (MINUTE, c.HoldCheck(id=say.id))]),
-        "check handed out": (Status.PENDING_CONFIRMATION, [*prepared, (MINUTE, handed_out)]),
-        "nobody to ask yet": (
-            Status.PENDING_CONFIRMATION,
-            [*prepared, (MINUTE, say.checked("unknown", made=False))],
-        ),
-        "confirmed": (Status.PENDING_SEND, [*prepared, (0, say.confirm())]),
-        "prepared as confirmed": (Status.PENDING_SEND, confirmed),
-        "delayed": (Status.PENDING_SEND, [(0, say.prepare(confirmed=True, delay=DAY))]),
-        "check said committed": (Status.PENDING_SEND, [*prepared, (MINUTE, say.checked("committed"))]),
-        "resolved as committed": (
-            Status.PENDING_SEND,
-            [*undecided, (HOUR, say.resolve(committed=True))],
-        ),
-        "refused by the broker once": (Status.PENDING_SEND, [*confirmed, (0, say.refused(final=False))]),
-        "redelivered by an operator": (
-            Status.PENDING_SEND,
-            [*undelivered, (HOUR, say.redeliver())],
-        ),
-        "pullable": (Status.SENT, sent),
-        "pulled": (Status.SENT, [*sent, (0, say.pull())]),
-        "accepted by an outside broker": (Status.SENT, [*confirmed, (0, say.accepted(pullable=False))]),
-        "completed": (Status.COMPLETED, [*sent, (0, say.complete())]),
-        "completed before it was sent": (Status.COMPLETED, [*confirmed, (0, say.complete())]),
-        "completed after it was given up": (Status.COMPLETED, [*undelivered, (DAY, say.complete())]),
-        "cancelled": (Status.ROLLED_BACK, [*prepared, (0, say.cancel())]),
-        "cancelled before it was prepared": (Status.ROLLED_BACK, [(0, say.cancel(tombstone=True))]),
-        "check said rolled back": (Status.ROLLED_BACK, [*prepared, (MINUTE, say.checked("rolled_back"))]),
-        "resolved as rolled back": (Status.ROLLED_BACK, [*undecided, (HOUR, say.resolve(committed=False))]),
-        "failed": (Status.FAILED, [*sent, (0, say.fail())]),
-        "discarded": (Status.FAILED, [*undelivered, (DAY, say.discard())]),
-        "checks used up": (Status.UNDECIDED, undecided),
-        "handed out checks used up": (
-            Status.UNDECIDED,
-            [*prepared, *((each * MINUTE, handed_out) for each in (1, 2, 4, 6))],
-        ),
-        "nobody to ask for too long": (
-            Status.UNDECIDED,
-            [*prepared, (UNREACHABLE_LIMIT, say.checked("unknown", made=False))],
-        ),
-        "pulls used up": (Status.UNDELIVERED, undelivered),
-        "redeliveries used up": (
-            Status.UNDELIVERED,
-            [
-                *confirmed,
-                (0, say.accepted(pullable=False)),
-                (MINUTE, say.redelivered()),
-                (HOUR, say.redelivered()),
-            ],
-        ),
-        "refused by the broker for good": (Status.UNDELIVERED, [*confirmed, (0, say.refused())]),
-        "refused by the broker too often": (
-            Status.UNDELIVERED,
-            [*confirmed, (0, say.refused(final=False)), (MINUTE, say.refused(final=False))],
-        ),
+        "prepared": (pending, prepared),
+        "check held": (pending, [*prepared, (MINUTE, c.HoldCheck(id=say.id))]),
+        "check handed out": (pending, [*prepared, (MINUTE, handed_out)]),
+        "nobody to ask yet": (pending, [*prepared, (MINUTE, not_made)]),
+        "checks used up": (undecided, _asked_in_vain(say)),
+        "handed out checks used up": (undecided, [*prepared, *((each * MINUTE, handed_out) for each in (1, 2, 4, 6))]),
+        "nobody to ask for too long": (undecided, [*prepared, (UNREACHABLE_LIMIT, not_made)]),
     }
+
+
+def _decided_ways(say: Commands) -> dict[str, tuple[Status, Steps]]:
+    prepared, asked = _prepared(say), _asked_in_vain(say)
+    pending, rolled_back = Status.PENDING_SEND, Status.ROLLED_BACK
+    return {
+        "confirmed": (pending, [*prepared, (0, say.confirm())]),
+        "prepared as confirmed": (pending, _confirmed(say)),
+        "delayed": (pending, [(0, say.prepare(confirmed=True, delay=DAY))]),
+        "check said committed": (pending, [*prepared, (MINUTE, say.checked("committed"))]),
+        "resolved as committed": (pending, [*asked, (HOUR, say.resolve(committed=True))]),
+        "cancelled": (rolled_back, [*prepared, (0, say.cancel())]),
+        "cancelled before it was prepared": (rolled_back, [(0, say.cancel(tombstone=True))]),
+        "check said rolled back": (rolled_back, [*prepared, (MINUTE, say.checked("rolled_back"))]),
+        "resolved as rolled back": (rolled_back, [*asked, (HOUR, say.resolve(committed=False))]),
+    }
+
+
+def _delivery_ways(say: Commands) -> dict[str, tuple[Status, Steps]]:
+    confirmed, outside = _confirmed(say), say.accepted(pullable=False)
+    refused, again = say.refused(final=False), say.redelivered()
+    redelivered: Steps = [*confirmed, (0, outside), (MINUTE, again), (HOUR, again)]
+    return {
+        "refused by the broker once": (Status.PENDING_SEND, [*confirmed, (0, refused)]),
+        "redelivered by an operator": (Status.PENDING_SEND, [*_given_up(say), (HOUR, say.redeliver())]),
+        "pullable": (Status.SENT, _sent(say)),
+        "pulled": (Status.SENT, [*_sent(say), (0, say.pull())]),
+        "accepted by an outside broker": (Status.SENT, [*confirmed, (0, outside)]),
+        "pulls used up": (Status.UNDELIVERED, _given_up(say)),
+        "redeliveries used up": (Status.UNDELIVERED, redelivered),
+        "refused by the broker for good": (Status.UNDELIVERED, [*confirmed, (0, say.refused())]),
+        "refused by the broker too often": (Status.UNDELIVERED, [*confirmed, (0, refused), (MINUTE, refused)]),
+    }
+
+
+def _settled_ways(say: Commands) -> dict[str, tuple[Status, Steps]]:
+    return {
+        "completed": (Status.COMPLETED, [*_sent(say), (0, say.complete())]),
+        "completed before it was sent": (Status.COMPLETED, [*_confirmed(say), (0, say.complete())]),
+        "completed after it was given up": (Status.COMPLETED, [*_given_up(say), (DAY, say.complete())]),
+        "failed": (Status.FAILED, [*_sent(say), (0, say.fail())]),
+        "discarded": (Status.FAILED, [*_given_up(say), (DAY, say.discard())]),
+    }
+
+
+def _prepared(say: Commands) -> Steps:
+    return [(0, say.prepare())]
+
+
+def _asked_in_vain(say: Commands) -> Steps:
+    return [*_prepared(say), *((each * MINUTE, say.checked("unknown")) for each in (1, 2, 3))]
+
+
+def _confirmed(say: Commands) -> Steps:
+    return [(0, say.prepare(confirmed=True))]
+
+
+def _sent(say: Commands) -> Steps:
+    return [*_confirmed(say), (0, say.accepted())]
+
+
+def _given_up(say: Commands) -> Steps:
+    return [*_sent(say), (0, say.pull()), (MINUTE, say.pull()), (HOUR, say.expire())]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from aftercommit import __version__
 from aftercommit.api.asgi import create_app
-from aftercommit.api.server import Server
+from aftercommit.api.server import HttpServer
 from aftercommit.brokers.memory import MemoryBroker
 from aftercommit.checkbacks.addresses import require_address
 from aftercommit.checkbacks.http import HttpCheckback
@@ -59,7 +59,9 @@ class RunningNode:
         app = create_app(
             self._node.services, clock=self._clock, observer=self._metrics, render_metrics=self._render_metrics
         )
-        self._server = Server(app, host=settings.host, port=settings.port)
+        self._server = HttpServer(
+            app, host=settings.host, port=settings.port, clock=self._clock, observer=self._metrics
+        )
 
     @property
     def port(self) -> int:
@@ -92,6 +94,12 @@ class RunningNode:
         return self._metrics.render()
 
 
+def run(settings: Settings, announce: Callable[[str], object]) -> None:
+    """Run a node until SIGTERM or SIGINT, on the fastest event loop there is."""
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+        runner.run(run_node(settings, announce))
+
+
 async def run_node(settings: Settings, announce: Callable[[str], object]) -> None:
     """Run a node until SIGTERM or SIGINT. `announce` gets the line that says where it listens."""
     configure_log(settings.log_level, settings.log_format)
@@ -107,6 +115,15 @@ async def run_node(settings: Settings, announce: Callable[[str], object]) -> Non
         await stopping.wait()
     finally:
         await node.stop()
+
+
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        # Not made for this platform: asyncio's own loop does the same, slower.
+        return None
+    return uvloop.new_event_loop
 
 
 def migrate_database(settings: Settings) -> list[str]:

@@ -18,6 +18,10 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What a caller sends."""
 
 
+class EmptyRequest(_Request, frozen=True):
+    """A call with nothing to say but its address: no body, or `{}`."""
+
+
 class _Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the service answers; None is left out."""
 
@@ -401,9 +405,19 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckResults(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a check-back call; also `POST /v1/apps/{app}/checks`."""
+    """The answer to a check-back call."""
 
     results: list[CheckResult]
+
+
+class AnsweredCheck(CheckResult, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`CheckResult` as the API reads it: strictly, like every request."""
+
+
+class ChecksRequest(_Request, frozen=True):
+    """`POST /v1/apps/{app}/checks`."""
+
+    results: list[AnsweredCheck]
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------

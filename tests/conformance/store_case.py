@@ -24,8 +24,8 @@ class Play:
         self.now = T0
 
     def say(self, number: int = 1) -> Commands:
-        """The commands about message `number`."""
-        return Commands(self.world, number)
+        """The commands about message `number`; a prepare of now."""
+        return Commands(self.world, number, self.now)
 
     def later(self, milliseconds: int) -> None:
         """Time passes."""

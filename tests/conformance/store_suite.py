@@ -1,8 +1,12 @@
 """The store suite: what every store must do. A store passes it by a subclass that says how the store is made."""
 
+from tests.conformance.store_suite_catalog import CatalogSuite
 from tests.conformance.store_suite_claims import CheckClaimSuite, ClaimSuite, PullClaimSuite
 from tests.conformance.store_suite_deliveries import DeliverySuite, OperationSuite
+from tests.conformance.store_suite_dispatch import DispatchSuite, RedeliverySuite
 from tests.conformance.store_suite_intake import IntakeSuite
+from tests.conformance.store_suite_programs import ProgramSuite
+from tests.conformance.store_suite_reading import LifeSuite, ReadingSuite, RetentionSuite
 from tests.conformance.store_suite_table import TableSuite
 
 
@@ -14,5 +18,12 @@ class StoreSuite(
     ClaimSuite,
     CheckClaimSuite,
     PullClaimSuite,
+    DispatchSuite,
+    RedeliverySuite,
+    CatalogSuite,
+    ReadingSuite,
+    RetentionSuite,
+    LifeSuite,
+    ProgramSuite,
 ):
     """All parts."""

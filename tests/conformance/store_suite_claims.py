@@ -122,9 +122,11 @@ class ClaimSuite(StoreCase):
         if kind == "pulls":
             await play.claim(sends(play))
         play.later(HOUR)
-        claim = {"checks": checks, "sends": sends, "pulls": pulls}[kind]
+        claim: c.Claim = checks(play, limit=7) if kind == "checks" else sends(play, limit=7)
+        if kind == "pulls":
+            claim = pulls(play, limit=7)
 
-        claims = await asyncio.gather(*(play.claim(claim(play, limit=7)) for _ in range(8)))
+        claims = await asyncio.gather(*(play.claim(claim) for _ in range(8)))
 
         taken = [number for each in claims for number in numbers(each)]
         assert sorted(taken) == list(range(1, 31))
@@ -233,7 +235,7 @@ class CheckClaimSuite(StoreCase):
         await play.do(play.say(2).prepare())
         claim = c.ClaimUnasked(app=play.world.orders, limit=100)
 
-        play.later(UNREACHABLE_LIMIT - MINUTE)
+        play.later(UNREACHABLE_LIMIT)
         claimed = await play.claim(claim)
 
         assert (claimed.taken, claimed.parked) == ((), 1)

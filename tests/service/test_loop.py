@@ -92,21 +92,12 @@ async def test_a_round_says_when_it_wants_to_run_again(clock, make_loop):
     assert sweep.times == [0, 0, 0, 3, 13]
 
 
-async def test_a_round_that_always_wants_more_leaves_room_for_others(clock, make_loop):
-    async def greedy() -> float:
-        return 0
-
-    loop = make_loop(greedy)
-    loop.start()
-
-    await asyncio.wait_for(loop.stop(), 5)
-
-    assert loop.progress().state is LoopState.STOPPED
-
-
-async def test_a_round_that_always_wakes_itself_leaves_room_for_others(make_loop):
-    async def restless() -> None:
-        loop.wake()
+@pytest.mark.parametrize("wakes_itself", [False, True])
+async def test_a_round_that_never_wants_to_rest_leaves_room_for_others(make_loop, wakes_itself):
+    async def restless() -> float | None:
+        if wakes_itself:
+            loop.wake()
+        return None if wakes_itself else 0
 
     loop = make_loop(restless)
     loop.start()

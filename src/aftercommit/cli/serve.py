@@ -1,6 +1,5 @@
 """`aftercommit serve` and `aftercommit migrate`."""
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -28,10 +27,10 @@ def serve(config: Path | None, **flags: object) -> None:
     """
     settings = _settings(config, flags)
     # Imported here, because the command line must also answer --help fast.
-    from aftercommit.assembly import run_node
+    from aftercommit.assembly import run
 
     try:
-        asyncio.run(run_node(settings, announce=click.echo))
+        run(settings, announce=click.echo)
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
 

@@ -218,7 +218,7 @@ def put_topic(catalog: Catalog, spec: TopicSpec, now: int, *, force: bool = Fals
     wanted = _subscriptions(catalog, topic, spec.subscriptions)
     kept = {each.id for each in wanted}
     dropped = tuple(each.id for each in catalog.explicit(topic.id) if each.id not in kept)
-    gone = [_dropped(catalog.subscriptions[each], now) for each in dropped]
+    gone = [_dropped(catalog.subscriptions[each], topic, now) for each in dropped]
     _require_no_collision(catalog, wanted)
     return CatalogEdit(
         catalog=_with(catalog, subscriptions=[*wanted, *gone]),
@@ -315,10 +315,10 @@ def _subscriptions(catalog: Catalog, topic: Topic, specs: Sequence[SubscriptionS
     return wanted
 
 
-def _dropped(subscription: Subscription, now: int) -> Subscription:
+def _dropped(subscription: Subscription, topic: Topic, now: int) -> Subscription:
     # A dropped `default` becomes the implicit one again, so that the topic always has somewhere to deliver to.
     if subscription.name == DEFAULT_SUBSCRIPTION:
-        return msgspec.structs.replace(subscription, implicit=True, policy={}, push_url=None, report=None)
+        return Subscription(id=subscription.id, topic=topic.id, name=subscription.name, app=topic.app, implicit=True)
     return msgspec.structs.replace(subscription, removed_at=now)
 
 

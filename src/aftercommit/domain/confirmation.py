@@ -9,6 +9,7 @@ from aftercommit.domain.lifecycle import UNCONFIRMED, Event, Move, Refusal, Stat
 from aftercommit.domain.message import Delivery, Due, DueKind, Message, Outcome, TimelineEvent
 from aftercommit.domain.policies import (
     CHECK_HOLD_MS,
+    MS,
     UNDECIDED_CHECK_SECONDS,
     check_delay,
     jittered,
@@ -25,6 +26,15 @@ from aftercommit.domain.step import (
     unchanged,
     written,
 )
+
+
+def homeless(prepare: c.Prepare, context: Context) -> Outcome | None:
+    """The answer to a new prepare whose topic was removed before it could be stored; None where it may be stored."""
+    topic = prepare.message.topic
+    if topic is not None and context.catalog.route(topic):
+        return None
+    detail = f"Message {prepare.id} cannot be stored: its topic was removed."
+    return Outcome(id=prepare.id, refusal=Refusal.UNKNOWN_TOPIC, detail=detail)
 
 
 def first_state(prepare: c.Prepare, context: Context) -> Message:
@@ -88,12 +98,16 @@ def hand_out_check(command: c.HandOutCheck, message: Message, context: Context) 
 
 
 def expire_unasked(command: c.ExpireUnasked, message: Message, context: Context) -> Step:
+    if message.status not in UNCONFIRMED or message.due is None:
+        return stale(message)
+    # A due check waits untouched for an initiator that fetches it, so its due time tells how long nobody did.
+    overdue = context.now - message.due.at
     if message.status is Status.UNDECIDED:
-        hourly = context.now + jittered(UNDECIDED_CHECK_SECONDS, context.chance())
-        return written(replace(message, due=Due(DueKind.CHECK, message.app, hourly)), taken=False)
-    quiet = context.now - (message.checked_at or message.prepared_at)
-    limit = unreachable_limit(context.catalog.policy(message.topic))
-    if message.status is not Status.PENDING_CONFIRMATION or quiet < limit:
+        if overdue < UNDECIDED_CHECK_SECONDS * MS:
+            return stale(message)
+        # It makes room for an hour, so that many of them never stand before those that still have to be judged.
+        return written(replace(message, due=_next_check(message, message.checks, context)))
+    if overdue < unreachable_limit(context.catalog.policy(message.topic)):
         return stale(message)
     return _undecided(message, context, "No check could be made.")
 
@@ -106,10 +120,10 @@ def check_answered(command: c.CheckAnswered, message: Message, context: Context)
     asked = replace(message, checks=checks, checked_at=context.now if counts else message.checked_at)
     match command.outcome:
         case c.CheckOutcome.COMMITTED:
-            event = timeline(message, context, "checked", attempt=checks, detail="committed")
+            event = timeline(message, context, "checked", attempt=checks, detail=command.outcome.value)
             return _commit(Event.CHECK_COMMITTED, asked, context, event)
         case c.CheckOutcome.ROLLED_BACK:
-            event = timeline(message, context, "checked", attempt=checks, detail="rolled_back")
+            event = timeline(message, context, "checked", attempt=checks, detail=command.outcome.value)
             return _roll_back(Event.CHECK_ROLLED_BACK, asked, context, event)
         case c.CheckOutcome.UNKNOWN:
             return _still_unknown(command, asked, context)
@@ -221,7 +235,7 @@ def _undecided(message: Message, context: Context, why: str, *events: TimelineEv
         error=message.error or why,
         due=Due(DueKind.CHECK, message.app, context.now + hourly),
     )
-    return written(parked, *events, timeline(parked, context, "undecided", detail=why), taken=False)
+    return written(parked, *events, timeline(parked, context, Status.UNDECIDED.value, detail=why), taken=False)
 
 
 def _next_check(message: Message, checks: int, context: Context) -> Due:

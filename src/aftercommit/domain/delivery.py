@@ -55,7 +55,7 @@ def refused_by_broker(command: c.BrokerRefused, message: Message, context: Conte
     event = (
         timeline(message, context, "refused_by_broker", attempt=refusals, detail=command.reason)
         if _pending(Event.REFUSED, replace(message, deliveries=deliveries), command.subscription)
-        else timeline(message, context, "undelivered", status=Status.UNDELIVERED, detail=command.reason)
+        else timeline(message, context, Status.UNDELIVERED.value, status=Status.UNDELIVERED, detail=command.reason)
     )
     due = later if message.due is not None else None
     return written(gathered(replace(message, due=due), deliveries, context, command.reason), event)
@@ -174,7 +174,7 @@ def _used_up(message: Message, delivery: Delivery, context: Context) -> Step:
     event = timeline(
         message,
         context,
-        "undelivered",
+        Status.UNDELIVERED.value,
         status=Status.UNDELIVERED,
         attempt=delivery.attempts,
         subscription=delivery.subscription,

@@ -49,6 +49,7 @@ class Refusal(StrEnum):
     """Why an event was refused; the stable `code` a caller sees. One name per way to be wrong."""
 
     UNKNOWN_MESSAGE = "unknown_message"
+    UNKNOWN_TOPIC = "unknown_topic"
     UNKNOWN_SUBSCRIPTION = "unknown_subscription"
     SUBSCRIPTION_REQUIRED = "subscription_required"
     ID_CONFLICT = "id_conflict"

@@ -116,8 +116,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """One claimed message, as it stands after the claim. `content` comes along only where it is needed: with checks, pulls
-    and what is published.
+    """One claimed message, as it stands after the claim. `content` comes along only where it is needed: with checks,
+    pulls and what is published.
     """
 
     message: Message

@@ -79,6 +79,17 @@ def discard(command: c.Discard, message: Message, context: Context) -> Step:
             return not_moved(other, message, Event.DISCARD)
 
 
+def dropped(message_id: str, subscription: int) -> c.Discard:
+    """What happens to an open delivery of a subscription that is dropped by force."""
+    return c.Discard(
+        id=message_id,
+        app=None,
+        actor="catalog",
+        reason="The subscription was dropped.",
+        subscription=subscription,
+    )
+
+
 def _redelivered_now(command: c.Redeliver, message: Message, chosen: list[Delivery], context: Context) -> Step:
     topic = message.topic or 0
     ids = {each.subscription for each in chosen}

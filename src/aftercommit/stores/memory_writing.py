@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final
 
 from msgspec.structs import replace
 
 from aftercommit.domain import commands as c
-from aftercommit.domain import confirmation
+from aftercommit.domain import confirmation, operation
 from aftercommit.domain.advance import advance
 from aftercommit.domain.errors import Conflict
 from aftercommit.domain.lifecycle import LIVE, OPEN_DELIVERY, TERMINAL, Refusal
@@ -15,8 +14,6 @@ from aftercommit.domain.message import Claimed, Content, DueKind, Message, Outco
 from aftercommit.domain.step import Context, Step, absent, refused, unchanged
 from aftercommit.ports import broker
 from aftercommit.ports.store import Dispatch, DueLane, Result
-
-_DROPPED: Final = "The subscription was dropped."
 
 
 class Rows:
@@ -129,7 +126,7 @@ class Writing:
             name = self._context.catalog.subscriptions[subscription].name
             raise Conflict("subscription_in_use", f"Subscription {name!r} still has {len(held)} open deliveries.")
         for each in held:
-            self._command(c.Discard(id=each, app=None, actor="catalog", reason=_DROPPED, subscription=subscription))
+            self._command(operation.dropped(each, subscription))
 
     def _prepare(self, prepare: c.Prepare) -> Outcome:
         present = self._rows.messages.get(prepare.id)

@@ -1,0 +1,194 @@
+"""The blocking client: every call of the protocol as a method."""
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+from msgspec import UNSET
+
+from aftercommit import wire
+from aftercommit.sdk import batches, calls
+from aftercommit.sdk.answers import BatchResult, Response, read_batch
+from aftercommit.sdk.calls import Call
+from aftercommit.sdk.errors import Unavailable, Unreachable
+from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Done, Line, NoAnswer
+from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
+from aftercommit.sdk.operator import OperatorCalls
+from aftercommit.sdk.transports import HttpTransport, Transport
+
+T = TypeVar("T")
+
+
+class Client(OperatorCalls):
+    """A client of one AfterCommit service. Safe to share between threads; close it, or use it in a `with`.
+
+    Every method raises `Refused` (and its kinds) if the service says no, `Unavailable` if it cannot now, `Unreachable`
+    if no answer came, `Unexpected` if the answer is not the protocol's. Before the two in the middle are raised, the
+    call was repeated up to `retries_max` times within `timeout_seconds` in all, with the same bytes and the same id.
+
+        with Client("http://127.0.0.1:8340", app="orders") as client:
+            message = client.prepare("orders.created", {"order": 42}, key="42")
+            ...                                     # the local transaction commits
+            client.confirm(message.id)
+    """
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        app: str | None = None,
+        key: str | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        retries_max: int = RETRIES_MAX,
+        transport: Transport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`app` names the application where the service runs without keys; `key` is the API key elsewhere.
+
+        `transport`, `sleep`, `clock` and `chance` are seams for tests and for networks of your own.
+        Raises ValueError for an address or a name that cannot be one.
+        """
+        self._line = Line(
+            base_url=base_url,
+            app=app,
+            key=key,
+            timeout_seconds=timeout_seconds,
+            retries_max=retries_max,
+            clock=clock,
+            chance=chance,
+        )
+        self._transport: Transport = HttpTransport() if transport is None else transport
+        self._sleep = sleep
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._line.base_url!r}, app={self._line.app!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. May be called twice."""
+        self._transport.close()
+
+    # Initiators.
+
+    def prepare(self, topic: str, payload: Any = UNSET, **options: Unpack[MessageOptions]) -> wire.MessageStatus:
+        """Store a message; it is delivered once confirmed. Commit the local transaction only after this returned.
+
+        `payload` is any JSON value, or bytes; the options are those of `MessageOptions`. Returns `id` and `status`,
+        which is the present one if this id was prepared before. Raises `RolledBack` if it was rolled back since,
+        `IdConflict` if the id has other content, `Invalid` for a field that is wrong.
+
+            client.prepare("orders.created", {"order": 42}, key="42", check_after_seconds=30)
+            client.prepare("logs", b"\\x00\\x01", confirmed=True)        # a plain publish
+        """
+        return self._run(calls.prepare(new_message(topic, payload, options)))
+
+    def confirm(self, message_id: str) -> wire.MessageStatus:
+        """Say that the local transaction committed. Repeating it is harmless. Raises `RolledBack`, `NotFound`."""
+        return self._run(calls.confirm(message_id))
+
+    def cancel(self, message_id: str, reason: str | None = None) -> wire.MessageStatus:
+        """Say that the local transaction can never commit. Raises `AlreadyConfirmed`.
+
+        An id the service never heard of is remembered as rolled back, so that a prepare still under way is refused.
+        """
+        return self._run(calls.cancel(message_id, reason))
+
+    # Consumers.
+
+    def complete(self, message_id: str, subscription: str | None = None) -> wire.MessageStatus:
+        """Report that a message was processed. `subscription` may be left out if only one of its is yours.
+
+        `NotFound` and `Conflict` are final: acknowledge the broker's copy all the same.
+        """
+        return self._run(calls.complete(message_id, subscription))
+
+    def fail(self, message_id: str, reason: str, subscription: str | None = None) -> wire.MessageStatus:
+        """Refuse a message for good; it is not delivered again. For "try again", report nothing."""
+        return self._run(calls.fail(message_id, reason, subscription))
+
+    def pull(
+        self,
+        topic: str,
+        subscription: str,
+        max: int = 1,  # noqa: A002 - the protocol's word
+        wait_seconds: float = 0,
+    ) -> list[PulledMessage]:
+        """Fetch up to `max` (1 to 100) due messages from the built-in broker, waiting up to 30 s for the first.
+
+        Each counts an attempt, and is hidden until it is reported or its redelivery time has come.
+
+            for message in client.pull("orders.created", "billing", max=10, wait_seconds=20):
+                bill(message.json())
+                client.complete(message.id)
+        """
+        return self._run(calls.pull(topic, subscription, max, wait_seconds)).messages
+
+    # Batches: any number of items, split into requests of at most 1,000 items and 8 MiB, sent one after the other.
+    # One result per item, in order; an item that was refused is a result with an `error`. What is raised concerns a
+    # whole request: repeat the batch, what was done already is answered as done.
+
+    def prepare_batch(self, messages: Iterable[wire.PrepareRequest]) -> list[BatchResult]:
+        """Prepare messages made by `new_message`, for example:
+
+        results = client.prepare_batch([new_message("orders.created", {"order": n}) for n in range(3)])
+        """
+        return self._run_batch(batches.prepare(messages))
+
+    def confirm_batch(self, message_ids: Iterable[str]) -> list[BatchResult]:
+        """Confirm messages."""
+        return self._run_batch(batches.confirm(message_ids))
+
+    def cancel_batch(self, items: Iterable[str | wire.CancelItem], reason: str | None = None) -> list[BatchResult]:
+        """Cancel messages; `reason` goes with every plain id."""
+        return self._run_batch(batches.cancel(items, reason))
+
+    def complete_batch(
+        self, items: Iterable[str | wire.CompleteItem], subscription: str | None = None
+    ) -> list[BatchResult]:
+        """Report messages complete; `subscription` goes with every plain id."""
+        return self._run_batch(batches.complete(items, subscription))
+
+    def fail_batch(
+        self, items: Iterable[str | wire.FailItem], reason: str | None = None, subscription: str | None = None
+    ) -> list[BatchResult]:
+        """Refuse messages for good; `reason` and `subscription` go with every plain id."""
+        return self._run_batch(batches.fail(items, reason, subscription))
+
+    def status_batch(self, message_ids: Iterable[str]) -> list[BatchResult]:
+        """Read the statuses of messages; an unknown one is a result with `NotFound`."""
+        return self._run_batch(batches.status(message_ids))
+
+    def ready(self) -> bool:
+        """Whether the service answers and can do its work. Asked once, without repeats."""
+        try:
+            self._run(calls.ready(), retries_max=0)
+        except (Unavailable, Unreachable):
+            return False
+        return True
+
+    def _run(self, call: Call[T], retries_max: int | None = None) -> T:
+        exchange = self._line.begin(call, retries_max)
+        while True:
+            outcome: Response | NoAnswer
+            try:
+                outcome = self._transport.send(exchange.request())
+            except NoAnswer as failure:
+                outcome = failure
+            step = exchange.next(outcome)
+            if isinstance(step, Done):
+                return step.answer
+            self._sleep(step.seconds)
+
+    def _run_batch(self, parts: list[Call[wire.BatchAnswer]]) -> list[BatchResult]:
+        return [result for part in parts for result in read_batch(part, self._run(part))]

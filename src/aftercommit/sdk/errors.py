@@ -1,0 +1,188 @@
+"""What a call can end in instead of an answer.
+
+AfterCommitClientError
+├── Refused                the service said no, for good: change something (`code` is stable)
+│   ├── Invalid            malformed, or well-formed but wrong; `pointer` names the field
+│   ├── Denied             no key, a wrong key, or a key without the role
+│   ├── NotFound           does not exist, or not for this application
+│   └── Conflict           the present state stands in the way; `message_status` is that state
+│       ├── RolledBack         prepare or confirm of a message that was rolled back
+│       ├── AlreadyConfirmed   cancel of a message that was confirmed
+│       ├── NotDelivered       a report on a message that was never delivered
+│       ├── IdConflict         prepare of other content under an id that is taken
+│       └── InvalidTransition  anything else the status does not allow
+├── Unavailable            the service cannot do it now and changed nothing: try again after `retry_after_seconds`
+├── Unreachable            no answer came; `perhaps_received` and `repeatable` say what that means
+└── Unexpected             an answer the protocol does not know: another program answered, or a bug
+
+The client has already repeated what may be repeated when `Unavailable` or `Unreachable` is raised.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from aftercommit.wire import ItemError, Problem
+
+
+class AfterCommitClientError(Exception):
+    """The root of everything the SDK raises about a call. `detail` is a sentence."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class Refused(AfterCommitClientError):
+    """The service refused, and will refuse the same call again.
+
+    `code` is the stable name of the refusal, `status` the HTTP status (None for an item of a batch), `pointer` a JSON
+    Pointer to the field at fault, `message_status` the message's status where that stood in the way.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        pointer: str | None = None,
+        message_status: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.status = status
+        self.pointer = pointer
+        self.message_status = message_status
+
+    def __str__(self) -> str:
+        place = f", at {self.pointer}" if self.pointer else ""
+        return f"{self.detail} ({self.code}{place})"
+
+
+class Invalid(Refused):
+    """The request is wrong: 400, 413, 415 or 422."""
+
+
+class Denied(Refused):
+    """The key is missing, unknown, or not allowed to do this: 401 or 403."""
+
+
+class NotFound(Refused):
+    """It does not exist, or is another application's: 404. Final: a consumer acknowledges the broker's copy."""
+
+
+class Conflict(Refused):
+    """The present state refuses it: 409. Final: a consumer acknowledges the broker's copy."""
+
+
+class RolledBack(Conflict):
+    """The message was rolled back. A local transaction must not commit on it; one that did is an incident."""
+
+
+class AlreadyConfirmed(Conflict):
+    """The message was confirmed, so it can no longer be cancelled."""
+
+
+class NotDelivered(Conflict):
+    """The message was never delivered, so there is nothing to report on it."""
+
+
+class IdConflict(Conflict):
+    """The id belongs to a message with other content."""
+
+
+class InvalidTransition(Conflict):
+    """The message's status does not allow this."""
+
+
+class Unavailable(AfterCommitClientError):
+    """The service is overloaded, or its database cannot be used: 408, 429, 502, 503 or 504.
+
+    `retry_after_seconds` is what the service asked for, if it did.
+    """
+
+    def __init__(
+        self, code: str, detail: str, *, status: int | None = None, retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.code})"
+
+
+class Unreachable(AfterCommitClientError):
+    """No answer came: the connection was refused or lost, or time was up.
+
+    `perhaps_received`: the request may have had its effect. `repeatable`: making the same call again does no harm;
+    so it is for every call with an id.
+    """
+
+    def __init__(self, detail: str, *, perhaps_received: bool, repeatable: bool) -> None:
+        super().__init__(detail)
+        self.perhaps_received = perhaps_received
+        self.repeatable = repeatable
+
+
+class Unexpected(AfterCommitClientError):
+    """The answer is not one of this protocol. `status` is its HTTP status."""
+
+    def __init__(self, detail: str, *, status: int) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+_CONFLICTS: Final[Mapping[str, type[Conflict]]] = MappingProxyType(
+    {
+        "rolled_back": RolledBack,
+        "already_confirmed": AlreadyConfirmed,
+        "not_delivered": NotDelivered,
+        "id_conflict": IdConflict,
+        "invalid_transition": InvalidTransition,
+    }
+)
+_BY_STATUS: Final[Mapping[int, type[Refused]]] = MappingProxyType(
+    {
+        400: Invalid,
+        401: Denied,
+        403: Denied,
+        404: NotFound,
+        409: Conflict,
+        413: Invalid,
+        415: Invalid,
+        422: Invalid,
+    }
+)
+# An item of a batch has a code but no HTTP status; what is not listed here was wrong with the item itself.
+_ITEM_NOT_FOUND: Final = frozenset({"unknown_message", "not_found"})
+_ITEM_DENIED: Final = frozenset({"forbidden"})
+_ITEM_UNAVAILABLE: Final = frozenset({"unavailable", "overloaded", "store_unavailable", "busy", "rate_limited"})
+
+
+def refusal_of(problem: Problem, status: int) -> Refused:
+    """The error for a problem answered with the HTTP status `status`."""
+    kind = _CONFLICTS.get(problem.code) if status == 409 else None
+    return (kind or _BY_STATUS.get(status, Refused))(
+        problem.code,
+        problem.detail,
+        status=status,
+        pointer=problem.pointer,
+        message_status=problem.message_status,
+    )
+
+
+def error_of_item(error: ItemError) -> Refused | Unavailable:
+    """The error of one item of a batch, as a value."""
+    if error.code in _ITEM_UNAVAILABLE:
+        return Unavailable(error.code, error.detail)
+    kind: type[Refused]
+    if error.code in _ITEM_NOT_FOUND:
+        kind = NotFound
+    elif error.code in _ITEM_DENIED:
+        kind = Denied
+    else:
+        kind = _CONFLICTS.get(error.code, Conflict if error.status else Invalid)
+    return kind(error.code, error.detail, message_status=error.status)

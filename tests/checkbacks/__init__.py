@@ -1,0 +1,1 @@
+"""Asking initiators, well-behaved and otherwise."""
