@@ -14,7 +14,7 @@ from aftercommit.domain.errors import ConfigurationError
 ENVIRONMENT_PREFIX: Final = "AFTERCOMMIT_"
 ROLES: Final = ("api", "dispatch", "check", "redeliver", "retention")
 # Environment variables that are the command line's own, not the node's.
-NOT_SETTINGS: Final = frozenset({"config", "url", "app"})
+NOT_SETTINGS: Final = frozenset({"config", "url", "app", "key"})
 _DATABASES: Final = ("sqlite", "postgresql", "mysql")
 _NOT_YET: Final = ("postgresql", "mysql")
 

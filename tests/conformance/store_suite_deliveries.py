@@ -3,10 +3,11 @@
 import pytest
 from msgspec.structs import replace
 
+from aftercommit.domain import commands as c
 from aftercommit.domain.lifecycle import Refusal
 from aftercommit.domain.message import Due, DueKind
-from tests.builders import BILLING, HOUR, MINUTE, SHIPPING, message_id
-from tests.conformance.store_case import TWO, Play, StoreCase, statuses
+from tests.builders import BILLING, HOUR, MINUTE, SECOND, SHIPPING, message_id
+from tests.conformance.store_case import TWO, Play, StoreCase, numbers, statuses
 
 
 async def both(play: Play, word: str) -> None:
@@ -213,6 +214,23 @@ class OperationSuite(StoreCase):
         await two.do(two.say().accepted())
         assert statuses(await two.state()) == ["undelivered", "sent"]
         assert (await two.state()).status == "sent"
+
+    async def test_a_message_that_waits_twice_in_a_lane_is_due_at_the_earlier_time(self, two: Play) -> None:
+        # given two dead letters, one of them redelivered and refused once more, then the other redelivered
+        await both(two, "undelivered")
+        await two.do(two.say().redeliver("shipping"), two.say().refused(final=False), two.say().redeliver("billing"))
+        lane = [(each.lane, each.at) for each in await two.store.due_lanes(DueKind.SEND)]
+        assert lane == [(two.world.topic, two.now)]
+
+        # when the earlier one is settled, the later one still waits for its time
+        await two.do(two.say().complete("billing"))
+
+        later = [(each.lane, each.at) for each in await two.store.due_lanes(DueKind.SEND)]
+        assert later == [(two.world.topic, two.now + SECOND)]
+        claim = c.ClaimSends(topic=two.world.topic, limit=9)
+        assert numbers(await two.claim(claim)) == []
+        two.later(SECOND)
+        assert numbers(await two.claim(claim)) == [1]
 
     async def test_a_waiting_message_is_made_due_now(self, play: Play) -> None:
         await play.come("delayed")

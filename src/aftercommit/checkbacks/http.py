@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import aiohttp
@@ -27,13 +26,12 @@ from aftercommit.signatures import (
     sign,
     verify,
 )
-from aftercommit.wire import CHECKS_PER_CALL_MAX, Check, CheckCall
+from aftercommit.wire import CHECKS_PER_CALL_MAX, Check, CheckCall, rfc3339
 
 DEADLINE_SECONDS: Final = 5.0
 ANSWER_BYTES_MAX: Final = 64 * 1024
 CONNECTIONS_MAX: Final = 256
 _JSON: Final = "application/json"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class HttpCheckback:
@@ -199,17 +197,12 @@ def _call(questions: Sequence[Question]) -> CheckCall:
                 topic=each.topic,
                 key=each.key,
                 hint=each.hint,
-                prepared_at=_rfc3339(each.prepared_at),
+                prepared_at=rfc3339(each.prepared_at),
                 check=each.check,
             )
             for each in questions
         ]
     )
-
-
-def _rfc3339(at_ms: int) -> str:
-    text = (_EPOCH + timedelta(milliseconds=at_ms)).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def _require_usable(response: aiohttp.ClientResponse) -> None:

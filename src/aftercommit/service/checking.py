@@ -18,8 +18,7 @@ from aftercommit.service.caller import Caller
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
 from aftercommit.service.lanes import Lanes
-from aftercommit.service.times import rfc3339
-from aftercommit.wire import CHECKS_PER_CALL_MAX, Check, CheckResult
+from aftercommit.wire import CHECKS_PER_CALL_MAX, Check, CheckResult, rfc3339
 
 SWEEP_SECONDS: Final = 1.0
 CALLS_PER_APP_MAX: Final = 4
@@ -161,7 +160,7 @@ class Checking:
             topic=asked.topic,
             key=asked.key,
             hint=asked.hint,
-            prepared_at=rfc3339(asked.prepared_at) or "",
+            prepared_at=rfc3339(asked.prepared_at),
             check=taken.message.checks,
         )
 
@@ -197,5 +196,5 @@ class Checking:
 
     def _told_undecided(self, undecided: int, looked_at: int) -> None:
         if undecided:
-            self._observer.count("events", undecided, event="undecided")
-            self._observer.alert("undecided", f"{undecided} of {looked_at} messages checked are undecided now.")
+            self._observer.count("events", undecided, event=Status.UNDECIDED)
+            self._observer.alert(Status.UNDECIDED, f"{undecided} of {looked_at} messages checked are undecided now.")

@@ -69,7 +69,7 @@ class Dispatcher:
         claimed = await self._gatherer.claim(ClaimSends(topic=topic, limit=CLAIM_MAX))
         self._expect_rest(topic, claimed.seen >= CLAIM_MAX, claimed.next_at)
         if claimed.taken:
-            self._observer.count("events", len(claimed.taken), event="sent")
+            self._observer.count("events", len(claimed.taken), event=Status.SENT)
             pulls.announce(_pullable(claimed.taken))
 
     async def _publish(self, topic: int) -> None:
@@ -79,7 +79,7 @@ class Dispatcher:
         limit = self._broker.capabilities.window_max
         request = Dispatch(kind=DueKind.SEND, lane=topic, limit=limit)
         done = await self._store.dispatch(request, self.publish, self._clock.now())
-        self._observer.count("events", done.accepted, event="sent")
+        self._observer.count("events", done.accepted, event=Status.SENT)
         if done.unavailable is not None:
             self._breaker.failed(topic)
             self._observer.alert("broker_unavailable", done.unavailable)

@@ -12,9 +12,8 @@ from aftercommit.ports.clock import Clock
 from aftercommit.ports.store import Reader, Search
 from aftercommit.service.caller import Caller
 from aftercommit.service.directory import NOBODY, Directory
-from aftercommit.service.times import parse_time
 from aftercommit.service.views import message_answer, message_summary
-from aftercommit.wire import MessageAnswer, MessagesAnswer, StatsAnswer, StatsRow
+from aftercommit.wire import MessageAnswer, MessagesAnswer, StatsAnswer, StatsRow, parse_time
 
 LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200

@@ -13,7 +13,7 @@ from aftercommit.service.caller import Caller
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
 from aftercommit.service.reception import read_prepare, require_id
-from aftercommit.service.times import in_range, plain_text, uuid7_time
+from aftercommit.service.words import in_range, plain_text, uuid7_time
 from aftercommit.wire import CancelItem, PrepareRequest
 
 # Called with the topic and the due time of messages that became pending_send.

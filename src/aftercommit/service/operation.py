@@ -12,7 +12,7 @@ from aftercommit.service.caller import Caller
 from aftercommit.service.checking import Checking
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
-from aftercommit.service.times import plain_text
+from aftercommit.service.words import plain_text
 from aftercommit.wire import RedeliverRequest, ResolveRequest
 
 

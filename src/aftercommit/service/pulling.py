@@ -13,9 +13,8 @@ from aftercommit.ports.observer import Observer
 from aftercommit.service.caller import Caller
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
-from aftercommit.service.times import rfc3339
 from aftercommit.service.views import payload_base64, payload_json
-from aftercommit.wire import PULL_MAX, PulledMessage
+from aftercommit.wire import PULL_MAX, PulledMessage, rfc3339
 
 WAIT_MAX_SECONDS: Final = 30.0
 # A waiter looks again at least this often, whatever wakes it.
@@ -113,7 +112,7 @@ class Pulling:
             headers=dict(content.headers),
             content_type=content.content_type,
             attempt=delivery.attempts,
-            sent_at=rfc3339(delivery.sent_at),
+            sent_at=None if delivery.sent_at is None else rfc3339(delivery.sent_at),
             payload=payload_json(content),
             payload_base64=payload_base64(content),
         )

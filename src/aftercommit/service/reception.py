@@ -15,8 +15,8 @@ from aftercommit.domain.errors import CallerError, Invalid
 from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.message import Content, Due, DueKind, Message, PayloadForm
 from aftercommit.domain.policies import DELAY_MAX_SECONDS, MS, Policy, jittered
-from aftercommit.service.times import in_range, parse_time, uuid7_time
-from aftercommit.wire import PrepareRequest
+from aftercommit.service.words import in_range, uuid7_time
+from aftercommit.wire import PrepareRequest, parse_time
 
 PAYLOAD_BYTES_MAX: Final = 256 * 1024
 HEADERS_MAX: Final = 64

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aftercommit.domain.commands import ClaimExpired
+from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.message import DueKind
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
@@ -70,9 +71,9 @@ class Redeliverer:
             # Their budget was raised meanwhile: they may be pulled again.
             self._announce(subscription)
         if claimed.parked:
-            self._observer.count("events", claimed.parked, event="undelivered")
+            self._observer.count("events", claimed.parked, event=Status.UNDELIVERED)
             name = self._directory.catalog.subscriptions[subscription].name
-            self._observer.alert("undelivered", f"{claimed.parked} deliveries to {name} used up their attempts.")
+            self._observer.alert(Status.UNDELIVERED, f"{claimed.parked} deliveries to {name} used up their attempts.")
 
     async def _redeliver(self, subscription: int) -> None:
         limit = min(self._window_max, self._allowance(subscription))
@@ -83,7 +84,7 @@ class Redeliverer:
         done = await self._store.dispatch(request, self._publish, self._clock.now())
         self._recent.setdefault(subscription, deque()).extend([self._clock.monotonic()] * done.accepted)
         self._observer.count("events", done.accepted, event="redelivered")
-        self._observer.count("events", done.parked, event="undelivered")
+        self._observer.count("events", done.parked, event=Status.UNDELIVERED)
 
     def _allowance(self, subscription: int) -> int:
         recent = self._recent.setdefault(subscription, deque())

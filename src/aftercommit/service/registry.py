@@ -19,7 +19,6 @@ from aftercommit.ports.clock import Clock
 from aftercommit.ports.store import Writer
 from aftercommit.service.caller import Caller
 from aftercommit.service.directory import Directory
-from aftercommit.service.times import rfc3339
 from aftercommit.service.views import app_answer, topic_answer
 from aftercommit.wire import (
     AppAnswer,
@@ -29,6 +28,7 @@ from aftercommit.wire import (
     TopicAnswer,
     TopicRequest,
     TopicsAnswer,
+    rfc3339,
 )
 
 # Raises `Invalid` for an address the service must not call.
@@ -78,7 +78,7 @@ class Registry:
     async def add_secret(self, caller: Caller, name: str) -> SecretAnswer:
         """Make one more signing secret. Two are valid at a time; a third retires the oldest."""
         secret = await self._add_secret(name)
-        return SecretAnswer(id=secret.id, created_at=rfc3339(secret.created_at) or "", secret=secret.value)
+        return SecretAnswer(id=secret.id, created_at=rfc3339(secret.created_at), secret=secret.value)
 
     async def put_topic(
         self, caller: Caller, name: str, request: TopicRequest, *, force: bool = False

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from aftercommit.domain.commands import Complete, Fail
-from aftercommit.domain.lifecycle import Refusal
+from aftercommit.domain.lifecycle import Refusal, Status
 from aftercommit.domain.message import Outcome
 from aftercommit.ports.observer import Observer
 from aftercommit.service.caller import Caller
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
-from aftercommit.service.times import plain_text
+from aftercommit.service.words import plain_text
 from aftercommit.wire import CompleteItem, FailItem
 
 
@@ -29,7 +29,7 @@ class Reports:
         """Complete many, each on its own."""
         app = self._directory.app_id(caller)
         work = [Complete(id=each.id, app=app, actor=caller.app, subscription=each.subscription) for each in items]
-        return self._told("completed", await self._gatherer.apply(work))
+        return self._told(Status.COMPLETED, await self._gatherer.apply(work))
 
     async def fail(self, caller: Caller, message_id: str, reason: str, subscription: str | None) -> Outcome:
         """The work is refused for good."""
@@ -42,7 +42,7 @@ class Reports:
             Fail(id=each.id, app=app, actor=caller.app, reason=plain_text(each.reason), subscription=each.subscription)
             for each in items
         ]
-        return self._told("failed", await self._gatherer.apply(work))
+        return self._told(Status.FAILED, await self._gatherer.apply(work))
 
     def _told(self, event: str, outcomes: list[Outcome]) -> list[Outcome]:
         changed = sum(outcome.changed for outcome in outcomes)

@@ -11,7 +11,6 @@ from aftercommit.domain.lifecycle import LIVE, TERMINAL, UNCONFIRMED, Status
 from aftercommit.domain.message import Content, Delivery, Due, Message, PayloadForm, TimelineEvent
 from aftercommit.ports.store import Listed, Stored
 from aftercommit.service.directory import Directory
-from aftercommit.service.times import rfc3339
 from aftercommit.wire import (
     AppAnswer,
     DeliveryAnswer,
@@ -21,6 +20,7 @@ from aftercommit.wire import (
     SubscriptionAnswer,
     TimelineEntry,
     TopicAnswer,
+    rfc3339,
 )
 
 
@@ -48,12 +48,12 @@ def message_answer(stored: Stored, directory: Directory) -> MessageAnswer:
         attempts=attempts(message),
         checks=message.checks,
         check_hint=content.check_hint if content else None,
-        prepared_at=_at(message.prepared_at),
-        deliver_at=rfc3339(message.deliver_at),
-        confirmed_at=rfc3339(message.confirmed_at),
-        sent_at=rfc3339(_first_sent(message)),
-        settled_at=rfc3339(message.settled_at),
-        next_at=rfc3339(_next_at(message)),
+        prepared_at=rfc3339(message.prepared_at),
+        deliver_at=_when(message.deliver_at),
+        confirmed_at=_when(message.confirmed_at),
+        sent_at=_when(_first_sent(message)),
+        settled_at=_when(message.settled_at),
+        next_at=_when(_nextrfc3339(message)),
         error=message.error,
         resolved_by=message.resolved_by,
         replay_of=message.replay_of,
@@ -75,10 +75,10 @@ def message_summary(listed: Listed, directory: Directory) -> MessageSummary:
         status=message.status,
         attempts=attempts(message),
         checks=message.checks,
-        prepared_at=_at(message.prepared_at),
-        confirmed_at=rfc3339(message.confirmed_at),
-        settled_at=rfc3339(message.settled_at),
-        next_at=rfc3339(_next_at(message)),
+        prepared_at=rfc3339(message.prepared_at),
+        confirmed_at=_when(message.confirmed_at),
+        settled_at=_when(message.settled_at),
+        next_at=_when(_nextrfc3339(message)),
         error=message.error,
     )
 
@@ -93,7 +93,7 @@ def topic_answer(topic: Topic, directory: Directory) -> TopicAnswer:
         subscriptions=[_subscription_answer(each, directory) for each in catalog.explicit(topic.id)],
         policy=_policy(directory, topic.id),
         destination=topic.destination,
-        created_at=_at(topic.created_at),
+        created_at=rfc3339(topic.created_at),
     )
 
 
@@ -104,10 +104,12 @@ def app_answer(app: App, *, shown: str | None = None) -> AppAnswer:
         check_url=app.check_url,
         check_signed=app.check_signed,
         secrets=[
-            SecretAnswer(id=each.id, created_at=_at(each.created_at), secret=each.value if each.id == shown else UNSET)
+            SecretAnswer(
+                id=each.id, created_at=rfc3339(each.created_at), secret=each.value if each.id == shown else UNSET
+            )
             for each in app.secrets
         ],
-        created_at=_at(app.created_at),
+        created_at=rfc3339(app.created_at),
     )
 
 
@@ -122,10 +124,10 @@ def _delivery_answer(delivery: Delivery, message: Message, directory: Directory)
         subscription=directory.catalog.subscriptions[delivery.subscription].name,
         status=delivery.status,
         attempts=delivery.attempts,
-        sent_at=rfc3339(delivery.sent_at),
-        pulled_at=rfc3339(delivery.pulled_at),
-        settled_at=rfc3339(delivery.settled_at),
-        next_at=rfc3339(due.at if due else None),
+        sent_at=_when(delivery.sent_at),
+        pulled_at=_when(delivery.pulled_at),
+        settled_at=_when(delivery.settled_at),
+        next_at=_when(due.at if due else None),
         error=delivery.error,
     )
 
@@ -178,7 +180,7 @@ def _delivery_lines(message: Message, delivery: Delivery) -> list[TimelineEvent]
         )
 
     if delivery.sent_at is not None:
-        add(delivery.sent_at, "sent", Status.SENT)
+        add(delivery.sent_at, Status.SENT, Status.SENT)
     if delivery.pulled_at is not None:
         add(delivery.pulled_at, "pulled", Status.SENT, attempt=1)
     if delivery.settled_at is not None and delivery.status in TERMINAL:
@@ -201,7 +203,7 @@ def _recorded(lines: list[TimelineEvent], at: int, events: tuple[str, ...]) -> b
 def _entry(event: TimelineEvent, directory: Directory) -> TimelineEntry:
     subscription = event.subscription
     return TimelineEntry(
-        at=_at(event.at),
+        at=rfc3339(event.at),
         event=event.event,
         status=event.status,
         attempt=event.attempt,
@@ -215,12 +217,12 @@ def _first_sent(message: Message) -> int | None:
     return min((each.sent_at for each in message.deliveries if each.sent_at is not None), default=None)
 
 
-def _next_at(message: Message) -> int | None:
+def _nextrfc3339(message: Message) -> int | None:
     if message.status not in LIVE | UNCONFIRMED:
         return None
     dues: list[Due | None] = [message.due, *(each.due for each in message.deliveries)]
     return min((due.at for due in dues if due is not None), default=None)
 
 
-def _at(at: int) -> str:
-    return rfc3339(at) or ""
+def _when(at: int | None) -> str | None:
+    return None if at is None else rfc3339(at)

@@ -1,32 +1,12 @@
-"""Times, ids and texts as the protocol writes them."""
+"""Ids and texts as the protocol writes them."""
 
 import re
-from datetime import UTC, datetime, timedelta
 
 from aftercommit.domain.policies import ID_AGE_MAX_MS, ID_AHEAD_MAX_MS
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TEXT_MAX = 1000
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-
-
-def rfc3339(at: int | None) -> str | None:
-    """Milliseconds since 1970 as RFC 3339 UTC with milliseconds; None stays None."""
-    if at is None:
-        return None
-    return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
-
-
-def parse_time(text: str) -> int | None:
-    """RFC 3339 with a time zone, as milliseconds since 1970; None for anything else."""
-    try:
-        parsed = datetime.fromisoformat(text)
-        if parsed.tzinfo is None:
-            return None
-        return round((parsed - _EPOCH) / timedelta(milliseconds=1))
-    except (ValueError, OverflowError):
-        return None
 
 
 def uuid7_time(message_id: str) -> int | None:

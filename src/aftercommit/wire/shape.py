@@ -1,0 +1,39 @@
+"""What requests and answers have in common, and how times are written."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+BATCH_ITEMS_MAX: Final = 1000
+PULL_MAX: Final = 100
+CHECKS_PER_CALL_MAX: Final = 100
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a caller sends. Unknown fields are refused."""
+
+
+class EmptyRequest(Request, frozen=True):
+    """A call with nothing to say but its address: no body, or `{}`."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the service answers; what is at its default is left out. The SDK ignores fields it does not know."""
+
+
+def rfc3339(at: int) -> str:
+    """Milliseconds since 1970 as RFC 3339 UTC with milliseconds."""
+    return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
+
+
+def parse_time(text: str) -> int | None:
+    """RFC 3339 with a time zone, as milliseconds since 1970; None for anything else."""
+    try:
+        parsed = datetime.fromisoformat(text)
+        if parsed.tzinfo is None:
+            return None
+        return round((parsed - _EPOCH) / timedelta(milliseconds=1))
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,1 @@
+"""The HTTP API: judged from outside, as its callers meet it."""
