@@ -123,7 +123,9 @@ def test_a_payload_is_kept_byte_for_byte():
     assert bytes(PREPARE.read(payload(b" " + value + b" ")).payload) == value
 
 
-@pytest.mark.parametrize("value", [b"[" * 33 + b"]" * 33, b'{"a":' * 33 + b"1" + b"}" * 33, b"[{" * 17 + b"}]" * 17])
+@pytest.mark.parametrize(
+    "value", [b"[" * 33 + b"]" * 33, b'{"a":' * 33 + b"1" + b"}" * 33, b'[{"a":' * 17 + b"1" + b"}]" * 17]
+)
 def test_a_payload_may_not_nest_deeper_than_32(value):
     with pytest.raises(Invalid) as caught:
         PREPARE.read(payload(value))
@@ -157,8 +159,13 @@ def test_any_bytes_are_read_or_refused(body):
 
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 

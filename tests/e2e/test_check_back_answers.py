@@ -191,7 +191,7 @@ BADLY_SIGNED: dict[str, Callable[[Signed, Asked], Reply]] = {
         asked, asked.headers["webhook-id"], signed.secrets[0], datetime.now(UTC) - timedelta(hours=1)
     ),
     "changed after signing": lambda signed, asked: Reply(
-        headers=signed(asked).headers, body=_committed(asked).replace(b"results", b"results ").replace(b" \"", b"\"")
+        headers=signed(asked).headers, body=_committed(asked) + b" "
     ),
     "the question's own signature": lambda signed, asked: Reply(
         headers={

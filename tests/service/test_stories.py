@@ -295,3 +295,23 @@ async def test_a_message_the_broker_refuses_is_offered_again_and_then_parked() -
         await w.clock.run(10)
         assert await w.status(message_id) == "undelivered"
         assert broker.published == []
+
+
+async def test_a_redelivery_is_aimed_at_the_subscription_that_has_not_settled() -> None:
+    broker = ScriptedBroker()
+    async with world(broker) as w:
+        await w.register(("billing", "shipping"), redelivery_seconds=[5])
+        message_id = await w.confirmed()
+        await w.clock.settle()
+        await w.services.reports.complete(BILLING, message_id, "billing")
+        await w.clock.run(7)
+        assert [(each.attempt, each.subscriptions) for each in broker.published] == [(1, None), (2, ("shipping",))]
+
+
+async def test_two_subscriptions_that_do_not_settle_are_each_sent_to_alone() -> None:
+    broker = ScriptedBroker()
+    async with world(broker) as w:
+        await w.register(("billing", "shipping"), redelivery_seconds=[5])
+        await w.confirmed()
+        await w.clock.run(7)
+        assert sorted(str(each.subscriptions) for each in broker.published[1:]) == ["('billing',)", "('shipping',)"]

@@ -10,7 +10,7 @@ from aftercommit.domain.message import DueKind, Taken
 from aftercommit.ports.broker import Answer, Broker, Outgoing, PullBroker
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
-from aftercommit.ports.store import Dispatch, Store
+from aftercommit.ports.store import Dispatch, Publish, Store
 from aftercommit.service.breaker import Breaker
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
@@ -95,26 +95,43 @@ class Dispatcher:
             self.lanes.expect(topic, next_at)
 
     async def publish(self, batch: Sequence[Taken]) -> list[Answer]:
-        """Hand claimed messages to the broker; the attempt it makes is the one it is counted as afterwards."""
-        answers = await self._broker.publish([self._outgoing(each) for each in batch])
+        """Hand claimed messages to the broker, for every subscription that waits to be sent to."""
+        return await self._answers([self._outgoing(each, None) for each in batch])
+
+    def publish_again(self, subscription: int) -> Publish:
+        """Hand claimed messages to the broker, for this subscription only."""
+
+        async def publish(batch: Sequence[Taken]) -> list[Answer]:
+            return await self._answers([self._outgoing(each, subscription) for each in batch])
+
+        return publish
+
+    async def _answers(self, batch: Sequence[Outgoing]) -> list[Answer]:
+        answers = await self._broker.publish(batch)
         for answer in answers:
             self._observer.count("publish", 1, result=type(answer).__name__.lower())
         return answers
 
-    def _outgoing(self, taken: Taken) -> Outgoing:
+    def _outgoing(self, taken: Taken, subscription: int | None) -> Outgoing:
         message, content = taken.message, taken.content
         if content is None:
             raise TypeError(f"Message {message.id} was taken for sending without its content.")
-        pending = [each for each in message.deliveries if each.status in (Status.PENDING_SEND, Status.SENT)]
         subscriptions = self._directory.catalog.subscriptions
-        first = all(each.attempts == 0 for each in message.deliveries) and message.replay_of is None
+        meant = [
+            each
+            for each in message.deliveries
+            if (each.status is Status.PENDING_SEND if subscription is None else each.subscription == subscription)
+        ]
+        first = len(meant) == len(message.deliveries) and message.replay_of is None
+        fresh = first and all(each.attempts == 0 for each in meant)
         return Outgoing(
             id=message.id,
             topic=self._directory.topic_name(message.topic) or "",
             app=self._directory.app_name(message.app),
-            attempt=max((each.attempts for each in pending), default=0) + 1,
+            # The attempt it is counted as once the broker has it.
+            attempt=max((each.attempts for each in meant), default=0) + 1,
             content=content,
-            subscriptions=None if first else tuple(subscriptions[each.subscription].name for each in pending),
+            subscriptions=None if fresh else tuple(subscriptions[each.subscription].name for each in meant),
         )
 
 

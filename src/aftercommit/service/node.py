@@ -170,7 +170,7 @@ class Node:
             backends.store,
             self.gatherer,
             self._directory,
-            publish=self._dispatcher.publish,
+            publish_again=self._dispatcher.publish_again,
             window_max=backends.broker.capabilities.window_max,
             clock=backends.clock,
             observer=backends.observer,

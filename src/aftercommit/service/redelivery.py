@@ -33,7 +33,7 @@ class Redeliverer:
         gatherer: Gatherer,
         directory: Directory,
         *,
-        publish: Publish,
+        publish_again: Callable[[int], Publish],
         window_max: int,
         clock: Clock,
         observer: Observer,
@@ -42,7 +42,7 @@ class Redeliverer:
         self._store = store
         self._gatherer = gatherer
         self._directory = directory
-        self._publish = publish
+        self._publish_again = publish_again
         self._window_max = window_max
         self._clock = clock
         self._observer = observer
@@ -81,7 +81,7 @@ class Redeliverer:
             self._redelivered.expect(subscription, self._clock.now() + 100)
             return
         request = Dispatch(kind=DueKind.REDELIVER, lane=subscription, limit=limit)
-        done = await self._store.dispatch(request, self._publish, self._clock.now())
+        done = await self._store.dispatch(request, self._publish_again(subscription), self._clock.now())
         self._recent.setdefault(subscription, deque()).extend([self._clock.monotonic()] * done.accepted)
         self._observer.count("events", done.accepted, event="redelivered")
         self._observer.count("events", done.parked, event=Status.UNDELIVERED)
