@@ -1,13 +1,13 @@
 """`python -m benchmarks`: one table of what the service does, beside the floor the same SQL has without it."""
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import uvloop
 
 from benchmarks.floor import floor_cycles, floor_prepares
 from benchmarks.http import Run
@@ -35,25 +35,25 @@ def measure(seconds: float, directory: Path | None, only: str | None) -> list[Ro
 
     def on_node(run: Callable[[Node], Run]) -> tuple[Run, float]:
         with Node(directory) as node:
-            asyncio.run(register(node.port))
+            uvloop.run(register(node.port))
             before = node.cpu_seconds()
             done = run(node)
             return done, (node.cpu_seconds() - before) * 1e6 / max(done.done, 1)
 
     def idle() -> Row:
-        run, cpu = on_node(lambda node: asyncio.run(idle_prepares(node.port, int(50 * seconds), 50)))
+        run, cpu = on_node(lambda node: uvloop.run(idle_prepares(node.port, int(50 * seconds), 50)))
         return _row("idle prepare", run, cpu, target="p99 < 5 ms")
 
     def single_prepares() -> Row:
-        run, cpu = on_node(lambda node: asyncio.run(prepares(node.port, 64, seconds)))
+        run, cpu = on_node(lambda node: uvloop.run(prepares(node.port, 64, seconds)))
         return _row("prepare, single call, 64 connections", run, cpu, floor_prepares(GATHERED, directory), "6,000")
 
     def single_cycles() -> Row:
-        run, cpu = on_node(lambda node: asyncio.run(cycles_single(node.port, 48, 16, seconds)))
+        run, cpu = on_node(lambda node: uvloop.run(cycles_single(node.port, 48, 16, seconds)))
         return _row("life cycle, single calls", run, cpu, floor_cycles(GATHERED, directory))
 
     def batched_cycles() -> Row:
-        run, cpu = on_node(lambda node: asyncio.run(cycles_batched(node.port, 6, 4, seconds)))
+        run, cpu = on_node(lambda node: uvloop.run(cycles_batched(node.port, 6, 4, seconds)))
         return _row("life cycle, batches of 100", run, cpu, floor_cycles(100, directory), "8,000")
 
     workloads = {
@@ -96,7 +96,9 @@ def _print(rows: list[Row]) -> None:
                 row.target or "",
             )
         )
-    print("Latency is that of one step of the workload. CPU is the node's, per message. Load generator on the same machine.")
+    print(
+        "Latency: one step of the workload. CPU: the node's, per message. The load generator runs on the same machine."
+    )
 
 
 def main() -> int:

@@ -76,8 +76,9 @@ async def load(host: str, port: int, steps: list[Step], seconds: float, count: C
         while perf_counter() < stop_at:
             started = perf_counter()
             done = await step(connection)
-            run.latencies.append(perf_counter() - started)
-            run.done += done
+            if done:
+                run.latencies.append(perf_counter() - started)
+                run.done += done
         connection.close()
 
     started = perf_counter()

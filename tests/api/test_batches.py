@@ -38,7 +38,7 @@ async def test_items_are_answered_in_order_each_on_its_own(api: Door):
     assert (results[2].get("id"), results[2]["error"]["code"]) == (None, "invalid_field")
     assert (results[3]["id"], results[3]["error"]["code"]) == (third, "unknown_field")
     assert (results[4]["id"], results[4]["error"]["code"]) == ("nil", "invalid_id")
-    assert (results[5].get("id"), results[5]["error"]["code"]) == (None, "missing_field")
+    assert (results[5].get("id"), results[5]["error"]["code"]) == (None, "invalid_field")
     assert results[6] == results[0]
     assert results[7]["status"] == "pending_confirmation"
 
@@ -152,3 +152,27 @@ async def test_a_key_that_stands_twice_in_an_item_spoils_no_other(api: Door):
 
     bad, good = response.json()["results"]
     assert (bad["error"]["code"], good["status"]) == ("duplicate_key", "pending_confirmation")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "pointer"),
+    [
+        (b'{"items":[' + b"1," * 4_000_000 + b"1]}", 422, "too_many_items", "/items"),
+        (b'{"items":[' + b"{}," * 2_000_000 + b"{}]}", 422, "too_many_items", "/items"),
+        (b'{"items":[' + b"1," * 4_000_000, 422, "too_many_items", "/items"),
+        (b'{"other":[' + b"1," * 4_000_000 + b"1]}", 422, "unknown_field", "/other"),
+        (b"[" + b"1," * 4_000_000 + b"1]", 422, "invalid_field", ""),
+        (b"," * 4_000_000, 400, "malformed_json", None),
+    ],
+    ids=["numbers", "objects", "unfinished", "other", "list", "commas"],
+)
+async def test_millions_of_items_are_not_even_read(api: Door, body, status, code, pointer):
+    refused(await api.post("/batch/confirm", body), status, code, pointer)
+
+
+async def test_many_commas_are_not_many_items(api: Door):
+    numbers = b"[" + b"1," * 110_000 + b"1]"
+
+    response = await api.post("/batch/prepare", b'{"items":[{"topic":"t","payload":%b}]}' % numbers)
+
+    assert response.json()["results"][0]["status"] == "pending_confirmation"

@@ -18,6 +18,20 @@ def payload(text: bytes) -> bytes:
     return b'{"topic":"t","payload":' + text + b"}"
 
 
+def refusal_of(body: bytes) -> CallerError | None:
+    try:
+        PREPARE.read(body)
+    except CallerError as error:
+        return error
+    return None
+
+
+def kept(body: bytes) -> bytes:
+    value = PREPARE.read(body).payload
+    assert isinstance(value, msgspec.Raw)
+    return bytes(value)
+
+
 MALFORMED = [
     b"",
     b" ",
@@ -120,7 +134,7 @@ def test_what_is_sound_is_read(body):
 def test_a_payload_is_kept_byte_for_byte():
     value = '{"b" : 1.50,  "a":[ 1e2 ], "é":"\\u00e9\\/"}'.encode()
 
-    assert bytes(PREPARE.read(payload(b" " + value + b" ")).payload) == value
+    assert kept(payload(b" " + value + b" ")) == value
 
 
 @pytest.mark.parametrize(
@@ -152,10 +166,9 @@ def test_a_key_may_not_stand_twice_in_a_request(body):
 
 @given(st.binary())
 def test_any_bytes_are_read_or_refused(body):
-    try:
-        PREPARE.read(body)
-    except CallerError as error:
-        assert error.code in {"malformed_json", "invalid_field", "missing_field", "unknown_field"}
+    error = refusal_of(body)
+
+    assert error is None or error.code in {"malformed_json", "invalid_field", "missing_field", "unknown_field"}
 
 
 JSON_VALUES = st.recursive(
@@ -174,12 +187,11 @@ JSON_VALUES = st.recursive(
 def test_any_json_value_is_a_payload(value):
     encoded = msgspec.json.encode(value)
 
-    assert bytes(PREPARE.read(payload(encoded)).payload) == encoded
+    assert kept(payload(encoded)) == encoded
 
 
 @given(st.dictionaries(st.sampled_from(["topic", "key", "payload", "x", "headers", "id"]), JSON_VALUES))
 def test_any_object_is_read_or_its_field_is_pointed_at(value):
-    try:
-        PREPARE.read(msgspec.json.encode(value))
-    except Invalid as error:
-        assert error.pointer is None or error.pointer == "" or error.pointer.startswith("/")
+    error = refusal_of(msgspec.json.encode(value))
+
+    assert error is None or (isinstance(error, Invalid) and (error.pointer or "").startswith("/"))

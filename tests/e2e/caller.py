@@ -39,9 +39,9 @@ class Answer:
         assert self.headers.get("content-type", "").partition(";")[0] == PROBLEM, self.headers
         problem = self.json
         assert problem["status"] == self.status
-        assert isinstance(problem["title"], str) and problem["title"]
-        assert isinstance(problem["detail"], str) and problem["detail"]
-        assert isinstance(problem["code"], str) and problem["code"]
+        for field in ("title", "detail", "code"):
+            assert isinstance(problem[field], str), problem
+            assert problem[field], problem
         if code is not None:
             assert problem["code"] == code, problem
         return problem
@@ -70,9 +70,7 @@ class Caller:
         """Hang up."""
         self._connection.close()
 
-    def call(
-        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Make a call. A `body` of bytes is sent as it is, anything else as JSON."""
         raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         sent = {} if self.app is None else {"AfterCommit-App": self.app}

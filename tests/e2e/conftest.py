@@ -36,7 +36,16 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         assert shared.running, f"The shared node ended with {shared.exit_code}:\n{shared.log_tail()}"
         shared.terminate()
         said = shared.log.read_text(errors="replace")
-        assert "Traceback" not in said, f"The shared node hit a bug of its own:\n{shared.log_tail()}"
+        assert "Traceback" not in said, (
+            f"The shared node hit a bug of its own:\n{said[said.index('Traceback') :][:4000]}"
+        )
+
+
+@pytest.fixture(autouse=True)
+def _only_this_tests_log(request: pytest.FixtureRequest) -> None:
+    """Where the shared node is used, show what it said during this test only."""
+    if "node" in request.fixturenames:
+        request.getfixturevalue("node").mark()
 
 
 @pytest.fixture

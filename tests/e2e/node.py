@@ -14,12 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from aftercommit.sdk import Client
-
 from tests.e2e.caller import Caller
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
-LOG_LINES_SHOWN = 80
+LOG_LINES_SHOWN = 30
 
 _PR_SET_PDEATHSIG = 1
 _ADDRESS = re.compile(r"http://[0-9a-z.:\[\]]+:(\d+)")
@@ -39,6 +38,7 @@ class Node:
         self.port = 0
         self._folder = folder
         self._options = tuple(options)
+        self._shown_from = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -65,7 +65,7 @@ class Node:
         assert not self.running, "The node runs already."
         said_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: PLW1509 - only a call of the kernel is made between fork and exec
+            self._process = subprocess.Popen(
                 serve_command(self.database, self.port, *self._options),
                 cwd=self._folder,
                 env=plain_environment(),
@@ -73,7 +73,7 @@ class Node:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_the_tests,
+                preexec_fn=_die_with_the_tests,  # noqa: PLW1509 - it makes one call of the kernel and takes no lock
             )
         if not self.port:
             self.port = self._announced_port(said_before)
@@ -134,11 +134,16 @@ class Node:
         """The SDK's client of this node."""
         return Client(f"http://127.0.0.1:{self.port}", app=app)
 
+    def mark(self) -> None:
+        """What it said until now does not concern the next test."""
+        self._shown_from = self.log.stat().st_size
+
     def log_tail(self) -> str:
-        """The last lines of what it said."""
+        """The last lines of what it said since the mark."""
         if not self.log.exists():
             return "(it said nothing)"
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
+        said = self.log.read_bytes()[self._shown_from :].decode(errors="replace")
+        return "\n".join(said.splitlines()[-LOG_LINES_SHOWN:]) or "(it said nothing)"
 
     def _announced_port(self, said_before: int) -> int:
         until = time.monotonic() + START_SECONDS

@@ -59,7 +59,7 @@ def test_repeating_a_batch_changes_nothing(orders: Caller, topic: str) -> None:
 def test_one_bad_item_spoils_no_other(orders: Caller, topic: str) -> None:
     good = _items(topic, 3)
     taken = {**good[0], "payload": "other"}
-    buried = {"id": new_id(), "topic": topic, "payload": 1}
+    buried = _items(topic, 1)[0]
     orders.cancel(buried["id"]).require(200)
     bad: list[Any] = [
         taken,
@@ -88,7 +88,8 @@ def test_one_bad_item_spoils_no_other(orders: Caller, topic: str) -> None:
     codes = [each["error"]["code"] for each in results[1:-2]]
     assert codes[:3] == ["id_conflict", "rolled_back", "id_out_of_range"]
     for each in results[1:-2]:
-        assert each["error"]["code"] and each["error"]["detail"]
+        assert each["error"]["code"]
+        assert each["error"]["detail"]
         assert "status" not in each
     assert results[1]["error"]["status"] == "pending_confirmation"
     for each in good:
@@ -186,6 +187,8 @@ def test_an_empty_batch_has_no_results(orders: Caller, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"items": {}}', b'{"items": 7}', b'{"items": [], "more": 1}', b"null"])
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b'{"items": {}}', b'{"items": 7}', b'{"items": [], "more": 1}', b"null"]
+)
 def test_what_is_no_batch_is_refused(orders: Caller, verb: str, body: bytes) -> None:
     orders.post(f"/v1/batch/{verb}", body).refused(422)

@@ -276,9 +276,7 @@ def test_an_answer_about_another_applications_message_changes_nothing(
     results = [{"id": each, "outcome": "committed"} for each in (own, foreign)]
     orders.post(f"/v1/apps/{orders.app}/checks", {"results": results})
 
-    initiator_of(
-        lambda asked: Reply(body=b'{"results": [{"id": "%b", "outcome": "committed"}]}' % foreign.encode())
-    )
+    initiator_of(lambda asked: Reply(body=b'{"results": [{"id": "%b", "outcome": "committed"}]}' % foreign.encode()))
     await_status(orders, own, "sent", "undecided")
 
     assert billing.status(foreign) == "pending_confirmation"

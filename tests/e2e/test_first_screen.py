@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client.parser import text_string_to_metric_families
 
 from aftercommit.sdk import AsyncClient
-
 from tests.e2e.caller import Caller
 from tests.e2e.names import fresh, new_id
 from tests.e2e.node import Node

@@ -2,13 +2,14 @@
 
 import random
 import threading
+from functools import partial
 
 import pytest
 
 from tests.e2e.caller import Answer, Caller
 from tests.e2e.names import DAY_SECONDS, new_id
 from tests.e2e.node import Node
-from tests.e2e.waiting import at_once, await_status, eventually
+from tests.e2e.waiting import at_once, await_status, eventually, spread
 
 ROUNDS = 30
 
@@ -27,9 +28,7 @@ def test_confirm_and_complete_at_once_end_completed_or_not_delivered(node: Node,
     with node.caller(orders.app) as consumer:
         for _ in range(ROUNDS):
             message_id = orders.prepare(topic).require(201)["id"]
-            confirmed, completed = at_once(
-                lambda each=message_id: orders.confirm(each), lambda each=message_id: consumer.complete(each)
-            )
+            confirmed, completed = at_once(partial(orders.confirm, message_id), partial(consumer.complete, message_id))
             confirmed.require(200)
             if completed.status == 200:
                 assert orders.status(message_id) == "completed"
@@ -86,7 +85,7 @@ def test_prepare_and_cancel_at_once_always_end_rolled_back(node: Node, orders: C
         for _ in range(ROUNDS):
             message_id = new_id()
             prepared, cancelled = at_once(
-                lambda each=message_id: orders.prepare(topic, id=each), lambda each=message_id: other.cancel(each)
+                partial(orders.prepare, topic, id=message_id), partial(other.cancel, message_id)
             )
             assert cancelled.require(200)["status"] == "rolled_back"
             if prepared.status != 201:
@@ -98,12 +97,7 @@ def test_the_same_prepare_twice_at_once_makes_one_row(node: Node, orders: Caller
     with node.caller(orders.app) as other:
         for number in range(ROUNDS):
             message_id = new_id()
-            answers = at_once(
-                *(
-                    lambda each=each, message_id=message_id, number=number: each.prepare(topic, number, id=message_id)
-                    for each in (orders, other)
-                )
-            )
+            answers = at_once(*(partial(each.prepare, topic, number, id=message_id) for each in (orders, other)))
             assert sorted(each.status for each in answers) == [200, 201]
             assert {each.json["id"] for each in answers} == {message_id}
     assert len(orders.get("/v1/messages", topic=topic, limit=200).require(200)["messages"]) == ROUNDS
@@ -154,7 +148,7 @@ def test_confirm_and_cancel_at_once_have_exactly_one_winner(node: Node, orders: 
     with node.caller(orders.app) as other:
         for number in range(ROUNDS):
             message_id = orders.prepare(topic).require(201)["id"]
-            calls = [lambda each=message_id: orders.confirm(each), lambda each=message_id: other.cancel(each)]
+            calls = [partial(orders.confirm, message_id), partial(other.cancel, message_id)]
             first, second = (calls, calls[::-1])[number % 2]
             answers = at_once(first, second)
             confirmed, cancelled = answers if number % 2 == 0 else answers[::-1]
@@ -178,9 +172,7 @@ def test_complete_and_fail_at_once_have_exactly_one_winner(node: Node, orders: C
         for _ in range(ROUNDS):
             message_id = orders.publish(topic)
             await_status(orders, message_id, "sent")
-            completed, failed = at_once(
-                lambda each=message_id: orders.complete(each), lambda each=message_id: other.fail(each)
-            )
+            completed, failed = at_once(partial(orders.complete, message_id), partial(other.fail, message_id))
             assert sorted([completed.status, failed.status]) == [200, 409]
             assert orders.status(message_id) == ("completed" if completed.status == 200 else "failed")
 
@@ -231,7 +223,14 @@ def test_an_id_may_be_a_week_old_and_a_day_ahead(
 
 @pytest.mark.parametrize(
     "wrong_id",
-    [new_id().upper(), new_id().replace("-", ""), "{" + new_id() + "}", "8a6e0804-2bd0-4672-b79d-d97027f9071a", "", "7"],
+    [
+        new_id().upper(),
+        new_id().replace("-", ""),
+        "{" + new_id() + "}",
+        "8a6e0804-2bd0-4672-b79d-d97027f9071a",
+        "",
+        "7",
+    ],
     ids=["upper case", "no dashes", "braces", "version 4", "empty", "short"],
 )
 def test_an_id_that_is_no_lower_case_uuidv7_is_refused(orders: Caller, topic: str, wrong_id: str) -> None:
@@ -322,12 +321,12 @@ def test_many_callers_on_a_few_messages_agree_on_one_end(node: Node, orders: Cal
                 with lock:
                     heard.append((message_id, verb, answer.status))
 
-    at_once(*(lambda number=number: talk(number) for number in range(8)))
+    spread(8, talk)
 
     for message_id in ids:
         said = {verb for each, verb, status in heard if each == message_id and status == 200}
         status = eventually(
-            lambda each=message_id: orders.status(each),  # type: ignore[misc]
+            partial(orders.status, message_id),
             lambda now: now != "pending_send",
         )
         allowed = {

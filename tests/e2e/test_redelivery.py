@@ -1,5 +1,6 @@
 """Delivery by pull: attempts, budgets, waiting, delay and pause."""
 
+import itertools
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -190,7 +191,7 @@ def test_two_pullers_never_hold_the_same_attempt(node: Node, orders: Caller, top
     assert {each[0] for each in held} == ids
     assert len({each[:2] for each in held}) == len(held), "Somebody else held the same attempt."
     assert max(each[1] for each in held) >= 3
-    for earlier, later in zip(held, held[1:], strict=False):
+    for earlier, later in itertools.pairwise(held):
         if earlier[0] == later[0]:
             assert later[1] == earlier[1] + 1
             # The service counts from a moment between the call and its answer.

@@ -14,9 +14,7 @@ def shared_topic(orders: Caller, billing: Caller, topic: str) -> str:
     return topic
 
 
-def test_a_message_shows_the_first_status_of_its_deliveries(
-    orders: Caller, billing: Caller, shared_topic: str
-) -> None:
+def test_a_message_shows_the_first_status_of_its_deliveries(orders: Caller, billing: Caller, shared_topic: str) -> None:
     done, refused = orders.publish(shared_topic), orders.publish(shared_topic)
     for message_id in (done, refused):
         await_status(orders, message_id, "sent")
@@ -53,9 +51,7 @@ def test_each_subscription_has_attempts_and_budgets_of_its_own(orders: Caller, t
     assert orders.pull(topic, "calm", wait_seconds=0.2) == [], "What is completed is not delivered again."
 
 
-def test_only_the_owner_of_a_subscription_pulls_and_reports(
-    orders: Caller, billing: Caller, shared_topic: str
-) -> None:
+def test_only_the_owner_of_a_subscription_pulls_and_reports(orders: Caller, billing: Caller, shared_topic: str) -> None:
     message_id = orders.publish(shared_topic)
     await_status(orders, message_id, "sent")
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TypeVar
 
 from tests.e2e.caller import Caller
@@ -45,7 +46,7 @@ def at_once(*calls: Callable[[], T]) -> list[T]:
 
 def spread(workers: int, work: Callable[[int], T]) -> list[T]:
     """Run `work` in that many threads, each with its number; what they returned, in order."""
-    return at_once(*(lambda number=number: work(number) for number in range(workers)))  # type: ignore[misc]
+    return at_once(*(partial(work, number) for number in range(workers)))
 
 
 class InBackground(AbstractContextManager["InBackground[T]"]):

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from aftercommit.api.answers import Answer
 from aftercommit.api.call import Call, Context
@@ -29,6 +30,11 @@ AnyItem: TypeAlias = PrepareRequest | ConfirmItem | CancelItem | CompleteItem | 
 Item = TypeVar("Item", bound=AnyItem)
 
 
+# A body with fewer commas cannot hold so many items that reading them all would hurt.
+_COMMAS_HARMLESS: Final = 100_000
+_TOO_MANY: Final = "Expected `array` of at most length"
+
+
 class _Id(msgspec.Struct):
     """Of an item that cannot be read, at least the id, so that its sender knows which one it was."""
 
@@ -46,8 +52,7 @@ class Batch(Generic[Item]):
     async def answer(self, request: BatchRequest, settle: Callable[[list[Item]], Awaitable[Any]]) -> Answer:
         """One result per item. `settle` answers the readable items, in order."""
         if len(request.items) > BATCH_ITEMS_MAX:
-            detail = f"A batch holds at most {BATCH_ITEMS_MAX} items; this one has {len(request.items)}."
-            raise Invalid("too_many_items", detail, "/items")
+            raise _too_many_items()
         read = [self._read(bytes(raw)) for raw in request.items]
         good = [each for each in read if not isinstance(each, ItemResult)]
         settled = iter(zip(good, await settle(good), strict=True)) if good else iter(())
@@ -65,6 +70,22 @@ class Batch(Generic[Item]):
         return item
 
 
+def require_bounded(body: bytes) -> None:
+    """Refuse millions of items without making an object of each: reading stops at the first one too many."""
+    if body.count(b",") <= _COMMAS_HARMLESS:
+        return
+    try:
+        _BOUNDED.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if str(error).startswith(_TOO_MANY):
+            raise _too_many_items() from None
+        # Everything else the reader will find as well, and name.
+
+
+def _too_many_items() -> Invalid:
+    return Invalid("too_many_items", f"A batch holds at most {BATCH_ITEMS_MAX} items.", "/items")
+
+
 def _result(item: AnyItem, answer: Outcome | CallerError) -> ItemResult:
     return item_error(answer, item.id) if isinstance(answer, CallerError) else item_result(answer)
 
@@ -77,6 +98,14 @@ def _id_of(raw: bytes) -> str | None:
     return found[:80] if found else None
 
 
+# A list of any length is read as a whole before its length is judged; an array of named places is not.
+_PLACES: Final = msgspec.defstruct(
+    "_Places",
+    [(f"item_{number}", msgspec.Raw | UnsetType, UNSET) for number in range(BATCH_ITEMS_MAX)],
+    array_like=True,
+    forbid_unknown_fields=True,
+)
+_BOUNDED: Final = msgspec.json.Decoder(msgspec.defstruct("_Bounded", [("items", _PLACES)]))
 _PREPARES: Final = Batch(PrepareRequest)
 _CONFIRMS: Final = Batch(ConfirmItem)
 _CANCELS: Final = Batch(CancelItem)
@@ -132,6 +161,7 @@ def _batch(
         items=items,
         answer=BatchAnswer,
         body_max=BATCH_BODY_MAX,
+        precheck=require_bounded,
         problems=("too_many_items", "overloaded"),
     )
 

@@ -23,6 +23,7 @@ _TOO_LONG: Final = problem(431, "header_too_large", "The request line or the hea
 _TOO_MANY: Final = problem(
     503, "too_many_connections", "This node has too many connections.", headers=((b"retry-after", b"1"),)
 )
+_ABOUT_UPGRADING: Final = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
 class Phase(Enum):
@@ -63,6 +64,7 @@ class Connection(HttpToolsProtocol):
         self._chunk_bytes = 0
         self._head_bytes = 0
         self._head_is_complete = True
+        self._head_is_split = False
         self._is_excess = False
         self._refused = False
 
@@ -86,27 +88,25 @@ class Connection(HttpToolsProtocol):
             return
         self._chunk_bytes = len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # Nothing to upgrade to. The parser is of no further use, so this answer is the connection's last.
-            if self._latest is not None:
-                self._latest.keep_alive = False
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(_MALFORMED, self._exchange_being_received())
             return
-        if not self._head_is_complete:
+        if self._head_is_complete:
+            return
+        if self._head_is_split:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes_max:
                 self._refuse(_TOO_LONG)
-
-    def eof_received(self) -> None:
-        """The client will send no more; what it asked for is still answered."""
+        # Where in its first piece a head began is not known, so counting starts with the second.
+        self._head_is_split = True
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self._phase = Phase.RECEIVING
         self._since = self.loop.time()
         self._head_is_complete = False
+        self._head_is_split = False
         self._head_bytes = 0
         self.url = b""
         self.expect_100_continue = False
@@ -115,7 +115,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Everything but the body is there: start, or queue behind the request before."""
         self._head_is_complete = True
-        if self._refused or self._refuses_head():
+        if self._refused or self.parser.should_upgrade() or self._refuses_head():
             return
         version = self.parser.get_http_version()
         exchange = Exchange(
@@ -149,7 +149,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The last byte of a request."""
         exchange = self._latest
-        if self._refused or exchange is None:
+        if self._refused or exchange is None or self.parser.should_upgrade():
             return
         self._since = self.loop.time()
         if exchange.response_complete:
@@ -188,6 +188,30 @@ class Connection(HttpToolsProtocol):
             case _:
                 pass
 
+    def _feed(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                # There is nothing to upgrade to, and a server may go on as if nobody had asked. The parser may not: it
+                # takes the body for another protocol. So the request is read again without the wish (a client of Java
+                # puts it into its first request to every server).
+                rest = rest[upgrade.args[0] :]
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse(_MALFORMED)
+                return
+            head = self._head_without_upgrade()
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.feed_data(head)
+
+    def _head_without_upgrade(self) -> bytes:
+        keep = b"keep-alive" if self.parser.should_keep_alive() else b"close"
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % each for each in self.headers if each[0] not in _ABOUT_UPGRADING]
+        return b"\r\n".join((*lines, b"connection: " + keep, b"", b""))
+
     def _refuses_head(self) -> bool:
         limits = self._limits
         if self._is_excess:
@@ -196,8 +220,8 @@ class Connection(HttpToolsProtocol):
             self._refuse(_MALFORMED)
         elif len(self.headers) > limits.head_fields_max or len(self.url) > limits.url_bytes_max:
             self._refuse(_TOO_LONG)
-        elif self._head_bytes + self._chunk_bytes > limits.head_bytes_max:
-            # The head came in one piece with much else: measure it alone.
+        elif self._head_is_split or self._chunk_bytes > limits.head_bytes_max:
+            # It may be too long: measure it. (Most heads come in one small piece.)
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > limits.head_bytes_max:
                 self._refuse(_TOO_LONG)

@@ -29,6 +29,7 @@ class Endpoint(Generic[Body]):
     def __init__(self, route: Route[Body]) -> None:
         self.route = route
         self._handler = route.handler
+        self._precheck = route.precheck
         self._body_max = route.body_max
         self._takes_body = route.takes_body
         self._depth_max = None if route.body_max == BATCH_BODY_MAX else DEPTH_MAX
@@ -101,6 +102,8 @@ class Endpoint(Generic[Body]):
 
     def _read(self, body: bytes) -> Body:
         if body:
+            if self._precheck is not None:
+                self._precheck(body)
             return self._reader.read(body, depth_max=self._depth_max)
         if self._empty is None:
             raise Rejected("malformed_json", "The body is empty; this request needs a JSON object.")

@@ -13,7 +13,6 @@ from aftercommit.wire import BATCH_ITEMS_MAX, Problem
 _REF: Final = "#/components/schemas/{name}"
 # Codes the services give, where the family of the error decides the status.
 _STATUS_OF_SERVICE_CODE: Final = {
-    "unknown_topic": 404,
     "unknown_app": 404,
     "name_collision": 409,
     "subscription_in_use": 409,
@@ -119,10 +118,9 @@ _APP_PARAMETER: Final = {
 
 
 def _status(route: Route[Any], code: str) -> int:
-    # A topic that a body names is a wrong value; one that the path names does not exist.
-    if code == "unknown_topic" and "{topic}" not in route.path:
-        return 422
-    if code == "unknown_subscription" and "{name}" in route.path:
+    # What a body names is a wrong value; what the path names does not exist.
+    named_by_path = {"unknown_topic": "{topic}", "unknown_subscription": "{name}"}
+    if named_by_path.get(code, "?") in route.path:
         return 404
     return status_of_code(code)
 

@@ -109,7 +109,7 @@ def refusal(outcome: Outcome, code: Refusal, *, pointer: str | None = None) -> A
         STATUS_OF_REFUSAL[code],
         code.value,
         outcome.detail,
-        pointer=pointer if code in _ABOUT_SUBSCRIPTIONS else None,
+        pointer="/topic" if code is Refusal.UNKNOWN_TOPIC else pointer if code in _ABOUT_SUBSCRIPTIONS else None,
         message_status=outcome.status,
     )
 

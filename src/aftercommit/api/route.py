@@ -43,7 +43,7 @@ class Route(msgspec.Struct, Generic[Body], frozen=True, kw_only=True):
 
     `items` is the shape of a batch's items. `answer` is the shape of a JSON answer, or None where `media_type` says
     what comes instead (None too: nothing). `created`: the answer may also be 201. `problems` are the codes this call
-    may be refused with, beyond those that every call shares.
+    may be refused with, beyond those that every call shares. `precheck` may refuse a body before it is decoded.
     """
 
     method: str
@@ -60,6 +60,7 @@ class Route(msgspec.Struct, Generic[Body], frozen=True, kw_only=True):
     query: tuple[Parameter, ...] = ()
     problems: tuple[str, ...] = ()
     body_max: int = SINGLE_BODY_MAX
+    precheck: Callable[[bytes], None] | None = None
 
     @property
     def takes_body(self) -> bool:

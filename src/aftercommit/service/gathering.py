@@ -7,17 +7,28 @@ the next. Everybody's answer comes after the commit that holds their work.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
-from aftercommit.domain.commands import Claim, Command, Prepare, Work
+from aftercommit.domain.commands import (
+    Claim,
+    ClaimChecks,
+    ClaimExpired,
+    ClaimPulls,
+    ClaimSends,
+    ClaimUnasked,
+    Command,
+    Prepare,
+    Work,
+)
 from aftercommit.domain.errors import Overloaded, TemporarilyUnavailable
 from aftercommit.domain.message import Claimed, Outcome
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
 from aftercommit.ports.store import Result, Writer
 
-BATCH_MAX = 1000
-QUEUE_MAX = 20_000
+BATCH_MAX: Final = 1000
+QUEUE_MAX: Final = 20_000
+_OTHER_CLAIMS: Final = frozenset({ClaimChecks, ClaimUnasked, ClaimPulls, ClaimExpired})
 
 
 class _Entry:
@@ -108,6 +119,8 @@ class Gatherer:
             batch.append(entry)
             items += len(entry.work)
         self._waiting_items -= items
+        # Claims last, sends before pulls: what the same batch confirms is sent, and pulled, in one write.
+        batch.sort(key=_turn)
         return batch
 
     async def _write(self, batch: list[_Entry]) -> None:
@@ -128,6 +141,11 @@ class Gatherer:
             _answer(batch, results)
             self._observer.observe("batch_size", len(work))
             self._observer.observe("write_seconds", self._clock.monotonic() - started)
+
+
+def _turn(entry: _Entry) -> int:
+    first = type(entry.work[0])
+    return 1 if first is ClaimSends else 2 if first in _OTHER_CLAIMS else 0
 
 
 def _answer(batch: list[_Entry], results: list[Result]) -> None:

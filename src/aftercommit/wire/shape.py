@@ -1,6 +1,7 @@
 """What requests and answers have in common, and how times are written."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -23,9 +24,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the service answers; what is at its default is left out. The SDK ignores fields it does not know."""
 
 
+@lru_cache(maxsize=256)
+def _whole_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.")
+
+
 def rfc3339(at: int) -> str:
     """Milliseconds since 1970 as RFC 3339 UTC with milliseconds."""
-    return (_EPOCH + timedelta(milliseconds=at)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
+    return f"{_whole_second(at // 1000)}{at % 1000:03d}Z"
 
 
 def parse_time(text: str) -> int | None:

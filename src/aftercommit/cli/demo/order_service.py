@@ -23,6 +23,8 @@ from aftercommit.domain.commands import CheckOutcome
 from aftercommit.sdk import AlreadyConfirmed, Client, NotFound, RolledBack, new_id
 
 CLERKS: Final = 4
+# Customers come one by one: without this a small demo is over before its processes have been killed.
+BETWEEN_CUSTOMERS_SECONDS: Final = 0.025
 # Both long enough for the check-back, due after 1 to 1.2 s, to come before the transaction or into it.
 SLOW_BEFORE_SECONDS: Final = 2.5
 SLOW_INSIDE_SECONDS: Final = 1.8
@@ -114,6 +116,7 @@ def run(scene: Scene) -> None:
             except queue.Empty:
                 return
             clerk.place(number)
+            time.sleep(BETWEEN_CUSTOMERS_SECONDS)
 
     threading.excepthook = _die
     server = CheckServer(scene)

@@ -13,6 +13,8 @@ from aftercommit.cli.demo.reconciliation import Books, Finding, reconcile
 from aftercommit.cli.demo.stage import Stage
 
 TICK_SECONDS: Final = 0.05
+# Starting takes about half of this; who is killed while starting has nothing half done.
+AGE_TO_BE_KILLED_SECONDS: Final = 1.0
 # Generous: it is there to end a run that hangs, not to judge one on a slow machine.
 DEADLINE_SECONDS: Final = 90.0
 DEADLINE_SECONDS_PER_ORDER: Final = 0.1
@@ -79,7 +81,7 @@ class Performance:
         while self._figures.placed < self._stage.scene.orders or self._kills:
             if not self._tick():
                 return False
-            while self._kills and self._kills[0].after_orders <= self._figures.placed:
+            while self._kills and self._is_due(self._kills[0]):
                 self._kill(self._kills.popleft())
         return True
 
@@ -99,6 +101,11 @@ class Performance:
         self._audience.look(self._figures, self._kill_counts())
         limit = DEADLINE_SECONDS + self._stage.scene.orders * DEADLINE_SECONDS_PER_ORDER
         return time.monotonic() - self._began_at < limit
+
+    def _is_due(self, kill: Kill) -> bool:
+        """Whether enough orders ended, and the victim had the time to get into its work since it was last killed."""
+        old_enough = self._stage.processes[kill.victim].age_seconds >= AGE_TO_BE_KILLED_SECONDS
+        return kill.after_orders <= self._figures.placed and old_enough
 
     def _kill(self, kill: Kill) -> None:
         # Not at the moment an order ended, which would always be the same moment of the next one.

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,12 @@ class Process:
         self._arguments = arguments
         self._log = log
         self._running: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+
+    @property
+    def age_seconds(self) -> float:
+        """How long this life of it has lasted."""
+        return time.monotonic() - self._started_at
 
     def start(self) -> None:
         """Start it, out of reach of the terminal's Ctrl-C. Call from the main thread: the leash is tied to it."""
@@ -35,6 +42,7 @@ class Process:
                 env=environment(),
                 process_group=0,
             )
+        self._started_at = time.monotonic()
 
     def kill(self) -> int:
         """`kill -9`, and wait until it is dead. Returns the id it had."""

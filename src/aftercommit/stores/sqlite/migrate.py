@@ -1,0 +1,107 @@
+"""The schema's versions: numbered SQL files, each applied in one transaction."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from aftercommit.domain.errors import ConfigurationError
+from aftercommit.stores.sqlite.connection import connect_writer, require_version, told_as_ours
+from aftercommit.stores.sqlite.lock import FileLock
+
+# Written into the file's header ("ACmt"), so that nobody's else database is mistaken for ours.
+APPLICATION_ID: Final = 0x41436D74
+
+
+class Migration(NamedTuple):
+    """A step of the schema. Its number is the version it leads to."""
+
+    number: int
+    name: str
+    sql: str
+
+
+def run_migrations(path: Path) -> list[str]:
+    """Bring the database at `path` up to date, making it where there is none; the names of what was applied.
+
+    Raises `ConfigurationError` while a service uses the database.
+    """
+    with _locked(path), told_as_ours("migrate the database"):
+        connection = connect_writer(path)
+        try:
+            return apply_missing(connection, path)
+        finally:
+            connection.close()
+
+
+def missing_migrations(path: Path) -> list[str]:
+    """The names of the migrations that the database at `path` still needs. Changes nothing."""
+    if not path.exists():
+        return [each.name for each in known_migrations()]
+    with told_as_ours("read the schema's version"):
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            return [each.name for each in _missing(connection, path)]
+        finally:
+            connection.close()
+
+
+def apply_missing(connection: sqlite3.Connection, path: Path) -> list[str]:
+    """Apply what is missing; the names of what was applied."""
+    missing = _missing(connection, path)
+    for each in missing:
+        try:
+            connection.executescript(
+                f"BEGIN IMMEDIATE;\n{each.sql}\n"
+                f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {each.number};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    return [each.name for each in missing]
+
+
+def require_current(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `ConfigurationError` unless nothing is missing."""
+    missing = _missing(connection, path)
+    if missing:
+        raise ConfigurationError(
+            f"The database {path} lacks {len(missing)} migrations, the first is {missing[0].name}:"
+            " run `aftercommit migrate`."
+        )
+
+
+def known_migrations() -> list[Migration]:
+    """Every migration this version knows, in order."""
+    folder = resources.files("aftercommit.stores.sqlite") / "migrations"
+    names = sorted(each.name.removesuffix(".sql") for each in folder.iterdir() if each.name.endswith(".sql"))
+    return [Migration(int(name[:4]), name, (folder / f"{name}.sql").read_text("utf-8")) for name in names]
+
+
+def _missing(connection: sqlite3.Connection, path: Path) -> list[Migration]:
+    [version] = connection.execute("PRAGMA user_version").fetchone()
+    [application] = connection.execute("PRAGMA application_id").fetchone()
+    known = known_migrations()
+    if application != APPLICATION_ID and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise ConfigurationError(f"The database {path} is not AfterCommit's: give the service a file of its own.")
+    if version > known[-1].number:
+        raise ConfigurationError(
+            f"The database {path} has schema version {version}, this AfterCommit knows {known[-1].number} at most:"
+            " run the newer AfterCommit that wrote it."
+        )
+    return [each for each in known if each.number > version]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    require_version()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    lock.take()
+    try:
+        yield
+    finally:
+        lock.release()
