@@ -33,8 +33,11 @@ class Answer:
         assert self.status in (statuses or (200,)), f"{self.status} instead of {statuses or 200}: {self.body[:500]!r}"
         return self.json if self.body else None
 
-    def refused(self, *statuses: int, code: str | None = None) -> Any:
-        """The problem of a refusal, with everything RFC 9457 and the protocol ask of it."""
+    def refused(self, *statuses: int, code: str | None = None, pointed: bool = True) -> Any:
+        """The problem of a refusal, with everything RFC 9457 and the protocol ask of it.
+
+        A 422 points at the field at fault; not `pointed`: what is wrong is no field.
+        """
         assert self.status in statuses, f"{self.status} instead of {statuses}: {self.body[:500]!r}"
         assert self.headers.get("content-type", "").partition(";")[0] == PROBLEM, self.headers
         problem = self.json
@@ -42,6 +45,8 @@ class Answer:
         for field in ("title", "detail", "code"):
             assert isinstance(problem[field], str), problem
             assert problem[field], problem
+        if self.status == 422 and pointed:
+            assert isinstance(problem.get("pointer"), str), f"No pointer to the field at fault: {problem}"
         if code is not None:
             assert problem["code"] == code, problem
         return problem

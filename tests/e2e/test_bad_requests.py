@@ -18,9 +18,17 @@ GOOD = b'{"topic": "raw", "payload": 1}'
 
 @pytest.mark.parametrize(
     "media_type",
-    ["text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
-     "application/json; charset=utf-16", "application/jsonp", "json", "text/json"],
-)  # fmt: skip
+    [
+        "text/plain",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-16",
+        "application/jsonp",
+        "json",
+        "text/json",
+    ],
+)
 def test_another_media_type_is_415(orders: Caller, media_type: str) -> None:
     orders.call("POST", "/v1/messages", GOOD, {"Content-Type": media_type}).refused(415)
 
@@ -31,7 +39,9 @@ def test_no_media_type_is_415(node: Node) -> None:
     answer.refused(415)
 
 
-@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"'])  # fmt: skip
+@pytest.mark.parametrize(
+    "media_type", ["application/json; charset=utf-8", "Application/JSON", 'application/json;charset="UTF-8"']
+)
 def test_json_may_be_named_in_any_of_its_spellings(orders: Caller, media_type: str) -> None:
     orders.call("POST", "/v1/messages", GOOD, {"Content-Type": media_type}).require(201)
 

@@ -180,6 +180,13 @@ def test_a_batch_of_large_payloads_is_taken(orders: Caller, topic: str) -> None:
 
     assert {each["status"] for each in orders.batch("prepare", *items)} == {"pending_confirmation"}
 
+    orders.batch("confirm", *({"id": each["id"]} for each in items))
+    pulled: list[dict[str, Any]] = []
+    while len(pulled) < len(items):
+        pulled += orders.pull(topic, "default", max=100, wait_seconds=5)
+    assert sorted(ids_of(pulled)) == sorted(ids_of(items))
+    assert all(each["payload"] == payload for each in pulled)
+
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_empty_batch_has_no_results(orders: Caller, verb: str) -> None:

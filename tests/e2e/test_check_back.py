@@ -267,6 +267,29 @@ def test_fetched_checks_use_budget(orders: Caller, topic: str) -> None:
     assert numbers == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:80",
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+        "http://",
+        "http://127.0.0.1:99999/",
+        "http://user:password@127.0.0.1/",
+        "http://127.0.0.1/\r\nx-injected: 1",
+        "http://127.0.0.1/ x",
+        "http://127.0.0.1/#part",
+        "http://127.0.0.1/" + "x" * 10_000,
+    ],
+)
+def test_what_is_no_address_is_refused(orders: Caller, url: str) -> None:
+    problem = orders.put(f"/v1/apps/{orders.app}", {"check_url": url}).refused(422)
+
+    assert problem["pointer"] == "/check_url"
+    orders.get(f"/v1/apps/{orders.app}").refused(404)
+
+
 def test_an_answer_about_another_applications_message_changes_nothing(
     orders: Caller, billing: Caller, topic: str, initiator_of: Register
 ) -> None:

@@ -79,12 +79,12 @@ PLANTED = [
     (
         "a stuck message",
         {"messages": {**MATCHING.messages, "b": Status.SENT}},
-        {"incomplete": ("b",), "stuck": ("b",)},
+        {"incomplete": ("b",), "stuck": ("b (sent)",)},
     ),
     (
         "an undecided message",
         {"messages": {**MATCHING.messages, "b0": Status.UNDECIDED}},
-        {"stuck": ("b0",)},
+        {"stuck": ("b0 (undecided)",)},
     ),
     (
         "a message the node has forgotten",

@@ -95,6 +95,8 @@ def test_a_list_is_filtered_and_turned_page_by_page(orders: Caller, topic: str) 
     assert [each["id"] for each in by_status] == [ids[0]]
     by_key = orders.get("/v1/messages", topic=topic, key="k3").require(200)["messages"]
     assert [(each["id"], each["status"]) for each in by_key] == [(ids[3], "pending_confirmation")]
+    by_id = orders.get("/v1/messages", q=ids[2]).require(200)["messages"]
+    assert [each["id"] for each in by_id] == [ids[2]]
     assert orders.get("/v1/messages", topic=fresh("nowhere")).require(200)["messages"] == []
     yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
     assert len(orders.get("/v1/messages", topic=topic, since=yesterday).require(200)["messages"]) == 5

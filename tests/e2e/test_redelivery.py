@@ -96,6 +96,14 @@ def test_redelivering_what_is_sent_makes_it_due_now(orders: Caller, topic: str) 
     assert orders.pull_one(topic, "billing")["attempt"] == 2
 
 
+def test_redelivering_what_is_delayed_delivers_it_now(orders: Caller, topic: str) -> None:
+    message_id = orders.publish(topic, delay_seconds=3600)
+
+    orders.operate(message_id, "redeliver").require(200)
+
+    assert orders.pull_one(topic, "default")["attempt"] == 1
+
+
 def test_redelivering_what_failed_makes_a_new_linked_message_once(orders: Caller, topic: str) -> None:
     message_id = orders.publish(topic, {"n": 1}, key="k", headers={"a": "1"})
     orders.pull_one(topic, "default")
@@ -217,6 +225,21 @@ def test_a_long_poll_returns_empty_when_its_time_is_up(orders: Caller, topic: st
     assert orders.pull(topic, "billing", wait_seconds=0.7) == []
 
     assert 0.6 < time.monotonic() - began < 0.7 + LATE_SECONDS
+
+
+def test_of_many_long_polls_one_gets_the_message(node: Node, orders: Caller, topic: str) -> None:
+    orders.put_topic(topic, "billing").require(201)
+
+    def poll(number: int) -> list[str]:
+        with node.caller(orders.app) as caller:
+            if number == 0:
+                time.sleep(0.3)
+                return [caller.publish(topic)]
+            return ids_of(caller.pull(topic, "billing", max=10, wait_seconds=1))
+
+    published, *pulled = spread(24, poll)
+
+    assert sorted(each for part in pulled for each in part) == published
 
 
 @pytest.mark.parametrize("wrong", [{"max": 0}, {"max": 101}, {"wait_seconds": 31}, {"wait_seconds": -1}, {"max": 1.5}])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.caller import Caller
-from tests.e2e.initiator import Asked, Initiator, Reply, always
+from tests.e2e.initiator import Initiator, Reply, always
 from tests.e2e.names import fresh, new_id
 from tests.e2e.node import Node, plain_environment, serve_command
 from tests.e2e.raw_http import Wire, request
@@ -88,27 +88,6 @@ def test_everything_that_waits_waits_through_a_kill(own_node: Node) -> None:
         assert caller.pull(paused, "default", wait_seconds=0.2) == []
         caller.post(f"/v1/topics/{paused}/resume").require(200)
         assert caller.pull_one(paused, "default")["id"] == held
-
-
-def test_a_kill_in_the_middle_of_a_check_does_not_lose_the_question(own_node: Node) -> None:
-    topic, app = fresh("orders."), fresh("orders-")
-    killed = False
-
-    def answer(asked: Asked) -> Reply:
-        if not killed:
-            initiator.closing.wait(3)
-        return always("committed")(asked)
-
-    with own_node.caller(app) as caller, Initiator(answer) as initiator:
-        caller.put(f"/v1/apps/{app}", {"check_url": initiator.url, "check_signed": False}).require(201)
-        message_id = caller.prepare(topic, check_after_seconds=0.05).require(201)["id"]
-        eventually(lambda: len(initiator.asked), lambda count: count == 1)
-
-        own_node.kill9()
-        killed = True
-        own_node.start()
-
-        await_status(caller, message_id, "sent", within_seconds=40)
 
 
 def test_a_stop_sends_waiting_consumers_home_and_ends_well(own_node: Node) -> None:

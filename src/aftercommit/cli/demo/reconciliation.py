@@ -58,7 +58,7 @@ def reconcile(books: Books) -> list[Finding]:
         _finding("repeated", "effects that came more than once", _pairs(e for e, times in done.items() if times > 1)),
         _finding("incomplete", "committed orders whose message is not completed", books.orders.keys() - completed),
         _finding("unfounded", "messages settled otherwise than their order", _unfounded(books, settled, rolled_back)),
-        _finding("stuck", "messages that are not settled", books.messages.keys() - settled),
+        _finding("stuck", "messages that are not settled", _stuck(books, settled)),
         _finding("unruled", "messages rolled back without a marker", rolled_back - ruled_out),
         _finding("unmarked", "orders and commit markers that differ", vouched_for ^ books.orders.keys()),
         _finding("uninboxed", "effects and inbox rows that differ", {message for message, _ in done} ^ books.inbox),
@@ -74,6 +74,10 @@ def _with_status(books: Books, status: Status) -> set[str]:
 def _unfounded(books: Books, settled: set[str], rolled_back: set[str]) -> set[str]:
     """Messages that were delivered, or refused, although no order committed."""
     return settled - rolled_back - books.orders.keys()
+
+
+def _stuck(books: Books, settled: set[str]) -> set[str]:
+    return {f"{message_id} ({status})" for message_id, status in books.messages.items() if message_id not in settled}
 
 
 def _wrong_shelves(books: Books) -> set[str]:

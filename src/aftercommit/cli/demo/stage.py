@@ -22,7 +22,7 @@ MODULES: Final = {
 }
 _READY_SECONDS: Final = 30.0
 _LOOK_AGAIN_SECONDS: Final = 0.05
-_TIMEOUT_SECONDS: Final = 2.0
+_TIMEOUT_SECONDS: Final = 5.0
 _PAGE: Final = 200
 
 
@@ -64,10 +64,10 @@ class Stage:
         """Start the node, tell it who there is, then start the services. Raises `DemoFailed`."""
         self.processes[NODE].start()
         self._await_node()
-        self._client.put_app(ORDERS, check_url=self.scene.check_url)
-        self._client.put_app(STOCK)
-        subscription = SubscriptionRequest(name=SUBSCRIPTION, app=STOCK)
-        self._client.put_topic(TOPIC, subscriptions=[subscription], policy=POLICY)
+        try:
+            self._register()
+        except (Unavailable, Unreachable) as error:
+            raise DemoFailed(f"The services cannot be registered with the node: {error}") from error
         self.processes[STOCK].start()
         self.processes[ORDERS].start()
 
@@ -101,6 +101,12 @@ class Stage:
             return {each.id: Status(each.status) for each in self._client.messages(limit=_PAGE)}
         except (Unavailable, Unreachable) as error:
             raise DemoFailed(f"The node's messages cannot be read: {error}") from error
+
+    def _register(self) -> None:
+        self._client.put_app(ORDERS, check_url=self.scene.check_url)
+        self._client.put_app(STOCK)
+        subscription = SubscriptionRequest(name=SUBSCRIPTION, app=STOCK)
+        self._client.put_topic(TOPIC, subscriptions=[subscription], policy=POLICY)
 
     def _await_node(self) -> None:
         until = time.monotonic() + _READY_SECONDS

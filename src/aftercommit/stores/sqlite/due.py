@@ -44,12 +44,14 @@ _LANES: Final = f"""
     of_message (lane) AS (
         SELECT min(due_lane) FROM message WHERE due_kind = ?1 AND due_at IS NOT NULL
         UNION ALL
-        SELECT (SELECT min(due_lane) FROM message WHERE due_kind = ?1 AND due_lane > of_message.lane AND due_at IS NOT NULL)
+        SELECT (SELECT min(due_lane) FROM message
+            WHERE due_kind = ?1 AND due_lane > of_message.lane AND due_at IS NOT NULL)
         FROM of_message WHERE lane IS NOT NULL),
     of_delivery (lane) AS (
         SELECT min(due_lane) FROM delivery WHERE due_kind = ?1 AND due_at IS NOT NULL
         UNION ALL
-        SELECT (SELECT min(due_lane) FROM delivery WHERE due_kind = ?1 AND due_lane > of_delivery.lane AND due_at IS NOT NULL)
+        SELECT (SELECT min(due_lane) FROM delivery
+            WHERE due_kind = ?1 AND due_lane > of_delivery.lane AND due_at IS NOT NULL)
         FROM of_delivery WHERE lane IS NOT NULL)
     SELECT json_group_array(json_array(?1, lane, min(
         ifnull((SELECT min(due_at) FROM message WHERE due_kind = ?1 AND due_lane = lane), {_NEVER}),
