@@ -315,3 +315,17 @@ async def test_two_subscriptions_that_do_not_settle_are_each_sent_to_alone() -> 
         await w.confirmed()
         await w.clock.run(7)
         assert sorted(str(each.subscriptions) for each in broker.published[1:]) == ["('billing',)", "('shipping',)"]
+
+
+async def test_the_timeline_tells_what_a_check_decided_and_in_which_order() -> None:
+    async with world() as w:
+        await w.register(check_after_seconds=1)
+        committed, rolled_back = await w.prepare(), await w.prepare()
+        w.initiator.outcomes = {committed: CheckOutcome.COMMITTED, rolled_back: CheckOutcome.ROLLED_BACK}
+        await w.clock.run(3)
+        timelines = [(await w.services.inspection.get(OPERATOR, each)).timeline for each in (committed, rolled_back)]
+        told = [[(each.event, each.status) for each in timeline] for timeline in timelines]
+        assert told == [
+            [("prepared", "pending_confirmation"), ("checked", "pending_send"), ("sent", "sent")],
+            [("prepared", "pending_confirmation"), ("checked", "rolled_back")],
+        ]

@@ -120,10 +120,10 @@ def check_answered(command: c.CheckAnswered, message: Message, context: Context)
     asked = replace(message, checks=checks, checked_at=context.now if counts else message.checked_at)
     match command.outcome:
         case c.CheckOutcome.COMMITTED:
-            event = timeline(message, context, "checked", attempt=checks, detail=command.outcome.value)
+            event = _checked(message, context, checks, Status.PENDING_SEND, command)
             return _commit(Event.CHECK_COMMITTED, asked, context, event)
         case c.CheckOutcome.ROLLED_BACK:
-            event = timeline(message, context, "checked", attempt=checks, detail=command.outcome.value)
+            event = _checked(message, context, checks, Status.ROLLED_BACK, command)
             return _roll_back(Event.CHECK_ROLLED_BACK, asked, context, event)
         case c.CheckOutcome.UNKNOWN:
             return _still_unknown(command, asked, context)
@@ -201,6 +201,12 @@ def _roll_back(
             return written(rolled_back, *events)
         case other:
             return not_moved(other, message, event)
+
+
+def _checked(
+    message: Message, context: Context, checks: int, status: Status, command: c.CheckAnswered
+) -> TimelineEvent:
+    return timeline(message, context, "checked", status=status, attempt=checks, detail=command.outcome.value)
 
 
 def _still_unknown(command: c.CheckAnswered, message: Message, context: Context) -> Step:

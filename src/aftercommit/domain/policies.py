@@ -16,7 +16,7 @@ ID_AHEAD_MAX_MS: Final = 24 * 3600 * MS
 DELAY_MAX_SECONDS: Final = 30 * 24 * 3600
 UNDECIDED_CHECK_SECONDS: Final = 3600.0
 # A claimed check is one node's for this long: longer than the call's deadline, short enough to replace a dead node.
-CHECK_HOLD_MS: Final = 15 * MS
+CHECK_HOLD_MS: Final = 8 * MS
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
 """Records as the protocol shows them. The read side of every door: API, dashboard and command line."""
 
 from base64 import b64encode
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -22,6 +22,15 @@ from aftercommit.wire import (
     TopicAnswer,
     rfc3339,
 )
+
+# What comes first where two things happened in the same millisecond.
+_RANK: Final = {
+    each: rank
+    for rank, each in enumerate(
+        ("prepared", "check_handed_out", "checked", "resolved", "confirmed", "cancelled", Status.SENT, "pulled")
+    )
+}
+_RANK_LAST: Final = len(_RANK)
 
 
 def payload_json(content: Content) -> Raw | UnsetType:
@@ -153,14 +162,14 @@ def _timeline(stored: Stored, directory: Directory) -> list[TimelineEvent]:
     message = stored.message
     told = [_line(message, message.prepared_at, "prepared", Status.PENDING_CONFIRMATION, directory)]
     lines = list(stored.events)
-    if message.confirmed_at is not None and not _recorded(lines, message.confirmed_at, ("checked", "resolved")):
+    if message.confirmed_at is not None and not _recorded(lines, message.confirmed_at, Status.PENDING_SEND):
         told.append(_line(message, message.confirmed_at, "confirmed", Status.PENDING_SEND, directory))
     for delivery in message.deliveries:
         told += _delivery_lines(message, delivery)
     cancelled_at = message.settled_at if message.status is Status.ROLLED_BACK else None
-    if cancelled_at is not None and not _recorded(lines, cancelled_at, ("checked", "resolved")):
+    if cancelled_at is not None and not _recorded(lines, cancelled_at, Status.ROLLED_BACK):
         told.append(_line(message, cancelled_at, "cancelled", Status.ROLLED_BACK, directory, message.error))
-    return sorted(told + lines, key=lambda event: event.at)
+    return sorted(told + lines, key=lambda event: (event.at, _RANK.get(event.event, _RANK_LAST)))
 
 
 def _delivery_lines(message: Message, delivery: Delivery) -> list[TimelineEvent]:
@@ -196,8 +205,9 @@ def _line(
     )
 
 
-def _recorded(lines: list[TimelineEvent], at: int, events: tuple[str, ...]) -> bool:
-    return any(line.at == at and line.event in events for line in lines)
+def _recorded(lines: list[TimelineEvent], at: int, status: Status) -> bool:
+    """Whether a check or an operator, and not the initiator, decided then: its line tells it already."""
+    return any(line.at == at and line.status is status and line.event in ("checked", "resolved") for line in lines)
 
 
 def _entry(event: TimelineEvent, directory: Directory) -> TimelineEntry:

@@ -58,9 +58,8 @@ def _due(connection: sqlite3.Connection, now: int, dispatch: Dispatch, claims: C
     if dispatch.ids is None:
         return due.due_messages(connection, kind, lane, now, limit=limit, without=held).messages
     named = rows.next_states(connection, [each for each in dispatch.ids if each not in held])
-    timed = [(due.due_at(each, kind, lane), each.id, each) for each in named]
-    ready = sorted((at, message_id, each) for at, message_id, each in timed if at is not None and at <= now)
-    return [each for _at, _id, each in ready[:limit]]
+    ready = [each for each in named if (at := due.due_at(each, kind, lane)) is not None and at <= now]
+    return due.longest_due(ready, kind, lane, limit, None).messages
 
 
 def _is_used_up(message: Message, dispatch: Dispatch, context: Context) -> bool:

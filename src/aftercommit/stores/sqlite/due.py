@@ -12,28 +12,32 @@ from aftercommit.ports.store import DueLane
 from aftercommit.stores.sqlite import schema
 from aftercommit.stores.sqlite.rows import decode_messages, ids_json
 
-# Each index gives its own longest due; of both together the longest due are taken, and the time of the first that is
-# left over is told. The rows come in the order of `due`, because it is made first and walked once.
-_DUE: Final = f"""
-    WITH due (id) AS MATERIALIZED (
-        SELECT id FROM (
-            SELECT * FROM (SELECT id, due_at AS at FROM message
-                WHERE due_kind = ?1 AND due_lane = ?2 AND due_at <= ?3 AND id NOT IN (PASSED_OVER)
-                ORDER BY due_at, id LIMIT ?4)
-            UNION ALL
-            SELECT * FROM (SELECT message_id, due_at FROM delivery
-                WHERE due_kind = ?1 AND due_lane = ?2 AND due_at <= ?3 AND message_id NOT IN (PASSED_OVER)
-                ORDER BY due_at, message_id LIMIT ?4))
-        GROUP BY id ORDER BY min(at), id LIMIT ?4)
+_LANE: Final = "due_kind = ?1 AND due_lane = ?2"
+# Due work of messages themselves, which includes their sole deliveries: a walk along the index. Then the time of the
+# first that is left over: due already but beyond the limit, or else due later.
+_OF_MESSAGES: Final = f"""
     SELECT
+        (SELECT json_group_array({schema.message_json("m.version + 1")}) FROM (
+                SELECT id FROM message WHERE {_LANE} AND due_at <= ?3 AND id NOT IN (PASSED_OVER)
+                ORDER BY due_at, id LIMIT ?4) AS due
+            CROSS JOIN message AS m ON m.id = due.id),
+        (SELECT due_at FROM message WHERE {_LANE} AND due_at <= ?3 AND id NOT IN (PASSED_OVER)
+            ORDER BY due_at, id LIMIT 1 OFFSET ?4),
+        (SELECT min(due_at) FROM message WHERE {_LANE} AND due_at > ?3 AND id NOT IN (PASSED_OVER))"""
+# The same of deliveries that are rows of their own. Several of them may be one message's, which counts once.
+_OF_DELIVERIES: Final = f"""
         (SELECT json_group_array({schema.message_json("m.version + 1")})
-            FROM due CROSS JOIN message AS m ON m.id = due.id),
-        (SELECT min(due_at) FROM message
-            WHERE due_kind = ?1 AND due_lane = ?2 AND due_at IS NOT NULL
-                AND id NOT IN (SELECT id FROM due) AND id NOT IN (PASSED_OVER)),
-        (SELECT min(due_at) FROM delivery
-            WHERE due_kind = ?1 AND due_lane = ?2 AND due_at IS NOT NULL
-                AND message_id NOT IN (SELECT id FROM due) AND message_id NOT IN (PASSED_OVER))"""
+            FROM apart CROSS JOIN message AS m ON m.id = apart.id),
+        (SELECT min(due_at) FROM delivery WHERE {_LANE} AND due_at IS NOT NULL
+            AND message_id NOT IN (SELECT id FROM apart) AND message_id NOT IN (PASSED_OVER))"""
+_DUE: Final = f"""
+    WITH apart (id) AS MATERIALIZED (
+        SELECT message_id FROM (
+            SELECT message_id, due_at FROM delivery
+            WHERE {_LANE} AND due_at <= ?3 AND message_id NOT IN (PASSED_OVER)
+            ORDER BY due_at, message_id LIMIT ?4)
+        GROUP BY message_id)
+    {_OF_MESSAGES}, {_OF_DELIVERIES}"""
 _DUE_OF_ALL: Final = re.sub(r"AND \w+ NOT IN \(PASSED_OVER\)", "", _DUE)
 _DUE_WITHOUT: Final = _DUE.replace("PASSED_OVER", "SELECT value FROM json_each(?5)")
 
@@ -58,6 +62,7 @@ _LANES: Final = f"""
         ifnull((SELECT min(due_at) FROM delivery WHERE due_kind = ?1 AND due_lane = lane), {_NEVER}))))
     FROM (SELECT lane FROM of_message UNION SELECT lane FROM of_delivery) WHERE lane IS NOT NULL"""
 
+_NOTHING: Final = b"[]"
 _decode_lanes: Final = msgspec.json.Decoder(list[tuple[DueKind, int, int]]).decode
 
 
@@ -77,8 +82,21 @@ def due_messages(
         row = connection.execute(_DUE_WITHOUT, (*values, ids_json(list(without)))).fetchone()
     else:
         row = connection.execute(_DUE_OF_ALL, values).fetchone()
-    messages, *left_over = row
-    return Due(decode_messages(messages), earliest(left_over))
+    of_messages, beyond, later, of_deliveries, left_over = row
+    found = decode_messages(of_messages)
+    next_at = earliest((beyond if beyond is not None else later, left_over))
+    if of_deliveries == _NOTHING:
+        # The rows come in the order of the walk: it is made first, and each of its rows is looked up once.
+        return Due(found, next_at)
+    return longest_due([*found, *decode_messages(of_deliveries)], kind, lane, limit, next_at)
+
+
+def longest_due(messages: Iterable[Message], kind: DueKind, lane: int, limit: int, next_at: int | None) -> Due:
+    """The first `limit` of messages that are due, where those that are not among them are due at `next_at`."""
+    timed = [(at, each.id, each) for each in messages if (at := due_at(each, kind, lane)) is not None]
+    timed.sort()
+    left_over = [at for at, _id, _each in timed[limit : limit + 1]]
+    return Due([each for _at, _id, each in timed[:limit]], earliest((next_at, *left_over)))
 
 
 def earliest(times: Iterable[int | None]) -> int | None:

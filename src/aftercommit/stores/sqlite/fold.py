@@ -174,14 +174,12 @@ class Fold:
         now, kind, lane = self._context.now, claim.kind, claim.lane
         stored = due.due_messages(self._connection, kind, lane, now, limit=claim.limit, without=self._changed)
         self.keep(stored.messages)
-        timed = [(due.due_at(each, kind, lane), each.id, each) for each in self._changed.values()]
-        changed = [(at, message_id, each) for at, message_id, each in timed if at is not None and at <= now]
+        changed = [
+            each for each in self._changed.values() if (at := due.due_at(each, kind, lane)) is not None and at <= now
+        ]
         if not changed:
             return stored
-        timed = [(due.due_at(each, kind, lane), each.id, each) for each in stored.messages]
-        every = [each for _at, _id, each in sorted([*timed, *changed])]
-        left_over = [due.due_at(each, kind, lane) for each in every[claim.limit :]]
-        return due.Due(every[: claim.limit], due.earliest((stored.next_at, *left_over)))
+        return due.longest_due([*stored.messages, *changed], kind, lane, claim.limit, stored.next_at)
 
     def _answers(self, results: list[Outcome | _Claim]) -> list[Result]:
         claims = [each for each in results if isinstance(each, _Claim)]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from aftercommit.domain.catalog import Catalog
-from aftercommit.domain.lifecycle import TERMINAL
+from aftercommit.domain.lifecycle import TERMINAL, Status
 from aftercommit.domain.policies import MS
 from aftercommit.stores.sqlite import rows, schema
 
@@ -44,7 +44,7 @@ _BEGINNING: Final = (-1, "")
 _LAST: Final = (2**63 - 1, "")
 
 _decode_places: Final = msgspec.json.Decoder(list[Place]).decode
-_decode_rows: Final = msgspec.json.Decoder(list[tuple[str, int, int | None, str]]).decode
+_decode_rows: Final = msgspec.json.Decoder(list[tuple[str, int, int | None, Status]]).decode
 
 
 class Over(NamedTuple):
@@ -72,7 +72,7 @@ def remove(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
     """Remove what of `ids` is settled, with everything that belongs to it; how many messages that were."""
     [found] = connection.execute(_STILL_THERE, (rows.ids_json(ids),)).fetchone()
     settled = _decode_rows(found)
-    changes: dict[tuple[int, int | None, str], int] = {}
+    changes: dict[rows.Tallied, int] = {}
     for _id, app, topic, status in settled:
         changes[app, topic, status] = changes.get((app, topic, status), 0) - 1
     gone = rows.ids_json([each[0] for each in settled])

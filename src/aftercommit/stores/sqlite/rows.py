@@ -6,14 +6,19 @@ all rows in one list, for `statements.Insert`.
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from aftercommit.domain.errors import Inconsistency
+from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.message import Content, Delivery, DueKind, Message, PayloadForm, TimelineEvent
 from aftercommit.stores.sqlite import schema
 from aftercommit.stores.sqlite.statements import Insert
+
+# Which tally a message is counted in; and from which status (None: it is new) to which it goes.
+Tallied: TypeAlias = tuple[int, int | None, Status]
+_Move: TypeAlias = tuple[int, int | None, Status | None, Status]
 
 encode: Final = msgspec.json.encode
 decode_message: Final = msgspec.json.Decoder(Message).decode
@@ -121,7 +126,7 @@ def put_messages(connection: sqlite3.Connection, changed: Mapping[str, Message],
     usual: list[object] = []
     whole: list[object] = []
     deliveries = _DeliveryRows([], [])
-    moves: dict[tuple[int, int | None, str, str], int] = {}
+    moves: dict[_Move, int] = {}
     for message_id, each in changed.items():
         known = stored.get(message_id)
         sole = _kept_inline(each)
@@ -134,8 +139,7 @@ def put_messages(connection: sqlite3.Connection, changed: Mapping[str, Message],
             whole += rare
         if rare[-1] or known_rare[-1]:
             deliveries.add(each, known if known_rare[-1] else None, apart=sole is None)
-        # Texts, because an enum's hash is a call of Python's.
-        move = (each.app, each.topic, "" if known is None else str(known.status), str(each.status))
+        move = (each.app, each.topic, None if known is None else known.status, each.status)
         moves[move] = moves.get(move, 0) + 1
     written = _PUT_USUAL_MESSAGES.run(connection, usual) + _PUT_MESSAGES.run(connection, whole)
     if written != len(changed):
@@ -203,12 +207,12 @@ class _DeliveryRows(NamedTuple):
             connection.execute(_FORGET_DELIVERIES, (ids_json(self.moved_inline),))
 
 
-def put_tallies(connection: sqlite3.Connection, changes: Mapping[tuple[int, int | None, str], int]) -> None:
+def put_tallies(connection: sqlite3.Connection, changes: Mapping[Tallied, int]) -> None:
     """Add to the counts per application, topic and status."""
     values: list[object] = []
     for (app, topic, status), change in changes.items():
         if change:
-            values += (app, topic or 0, status, change)
+            values += (app, topic or 0, str(status), change)
     _PUT_TALLIES.run(connection, values)
 
 
@@ -229,10 +233,10 @@ def _kept_inline(message: Message) -> Delivery | None:
     return sole
 
 
-def _tally_changes(moves: Mapping[tuple[int, int | None, str, str], int]) -> dict[tuple[int, int | None, str], int]:
-    changes: dict[tuple[int, int | None, str], int] = {}
+def _tally_changes(moves: Mapping[_Move, int]) -> dict[Tallied, int]:
+    changes: dict[Tallied, int] = {}
     for (app, topic, before, after), count in moves.items():
-        if before:
+        if before is not None:
             changes[app, topic, before] = changes.get((app, topic, before), 0) - count
         changes[app, topic, after] = changes.get((app, topic, after), 0) + count
     return changes
