@@ -1,11 +1,15 @@
 """The initiator's side: prepare, confirm, cancel, and what checks bring."""
 
+import dataclasses
+
+import msgspec
 import pytest
 
 from aftercommit.domain import commands as c
+from aftercommit.domain.catalog import pause_topic
 from aftercommit.domain.message import Due, DueKind
 from aftercommit.domain.policies import CHECK_HOLD_MS
-from tests.builders import DAY, HOUR, MINUTE, SECOND, T0, make_prepare, make_world
+from tests.builders import DAY, HOUR, MINUTE, SECOND, T0, TOPIC, make_prepare, make_world
 from tests.domain.life import Life, life_by
 from tests.ways import SMALL_BUDGETS, UNREACHABLE_LIMIT
 
@@ -208,3 +212,41 @@ def test_a_late_answer_to_a_check_uses_no_budget(way):
         step = life.step(life.say.checked(outcome))
         assert step.message is None
         assert step.outcome.message == before
+
+
+def test_a_confirm_to_the_built_in_broker_is_sent_in_the_same_write_and_answers_what_it_did():
+    life = prepared()
+
+    step = life.step(c.Confirm(id=life.say.id, app=life.world.orders, actor="orders", pullable=True))
+
+    assert step.outcome.status == "pending_send"
+    assert (life.message.status, life.message.due) == ("sent", None)
+    assert life.delivery().due == Due(DueKind.PULL, life.world.default, life.now)
+    assert (life.delivery().sent_at, life.delivery().attempts) == (life.now, 0)
+
+
+def test_a_confirmed_message_that_is_not_due_yet_waits_also_at_the_built_in_broker():
+    life = prepared(delay=MINUTE)
+
+    life.step(c.Confirm(id=life.say.id, app=life.world.orders, actor="orders", pullable=True))
+
+    assert life.message.status == "pending_send"
+    assert life.message.due == Due(DueKind.SEND, life.world.topic, T0 + MINUTE)
+
+
+def test_a_confirmed_message_of_a_paused_topic_waits_also_at_the_built_in_broker():
+    life = prepared()
+    paused = pause_topic(life.world.catalog, TOPIC, T0).catalog
+    life.world = dataclasses.replace(life.world, catalog=paused)
+
+    life.step(c.Confirm(id=life.say.id, app=life.world.orders, actor="orders", pullable=True))
+
+    assert life.message.status == "pending_send"
+
+
+def test_a_prepare_that_comes_confirmed_is_sent_at_once_by_the_built_in_broker():
+    life = Life(make_world())
+
+    life.do(msgspec.structs.replace(life.say.prepare(confirmed=True), pullable=True))
+
+    assert life.message.status == "sent"

@@ -21,10 +21,11 @@ class CheckOutcome(StrEnum):
 
 
 class Prepare(msgspec.Struct, frozen=True, kw_only=True):
-    """Store a new message. Repeating it with the same content changes nothing."""
+    """Store a new message. Repeating it with the same content changes nothing. `pullable`: as of `Confirm`."""
 
     message: Message
     content: Content
+    pullable: bool = False
 
     @property
     def id(self) -> str:
@@ -33,11 +34,15 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Confirm(msgspec.Struct, frozen=True, kw_only=True):
-    """The initiator's local transaction committed."""
+    """The initiator's local transaction committed.
+
+    `pullable`: the broker is the store itself, so that what is due is sent in the same write; see `Accepted`.
+    """
 
     id: str
     app: int
     actor: str
+    pullable: bool = False
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):

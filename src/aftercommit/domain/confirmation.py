@@ -5,6 +5,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from aftercommit.domain import commands as c
+from aftercommit.domain.delivery import accepted
 from aftercommit.domain.lifecycle import UNCONFIRMED, Event, Move, Refusal, Status, decide
 from aftercommit.domain.message import Delivery, Due, DueKind, Message, Outcome, TimelineEvent
 from aftercommit.domain.policies import (
@@ -40,7 +41,9 @@ def homeless(prepare: c.Prepare, context: Context) -> Outcome | None:
 def first_state(prepare: c.Prepare, context: Context) -> Message:
     """The state a prepared message is stored with: to be checked, or, where it came confirmed, to be sent."""
     message = prepare.message
-    return confirmed(message, context) if message.status is Status.PENDING_SEND else message
+    if message.status is not Status.PENDING_SEND:
+        return message
+    return _sent_if_due(confirmed(message, context), context) if prepare.pullable else confirmed(message, context)
 
 
 def repeated(prepare: c.Prepare, present: Message, fingerprint: bytes | None) -> Outcome:
@@ -70,7 +73,12 @@ def tombstone(command: c.Cancel, now: int) -> Message:
 def confirm(command: c.Confirm, message: Message, context: Context) -> Step:
     if command.app != message.app:
         return absent(command.id)
-    return _commit(Event.CONFIRM, message, context)
+    step = _commit(Event.CONFIRM, message, context)
+    if not command.pullable or step.message is None:
+        return step
+    # The answer is what the confirm did; that it was sent as well is the dispatch's part of the same write.
+    sent = _sent_if_due(step.message, context)
+    return replace(step, outcome=replace(step.outcome, message=sent), message=sent)
 
 
 def cancel(command: c.Cancel, message: Message, context: Context) -> Step:
@@ -186,6 +194,14 @@ def _commit(event: Event, message: Message, context: Context, *events: TimelineE
             return written(confirmed(message, context), *events)
         case other:
             return not_moved(other, message, event)
+
+
+def _sent_if_due(message: Message, context: Context) -> Message:
+    """What the built-in broker makes of a confirmed message: its queue is this row."""
+    topic = context.catalog.topics[message.topic or 0]
+    if topic.paused_at is not None or message.due is None or message.due.at > context.now:
+        return message
+    return accepted(c.Accepted(id=message.id, pullable=True), message, context).message or message
 
 
 def _roll_back(

@@ -59,9 +59,12 @@ class Checking:
         await asyncio.gather(*(self._check(app) for app in self.lanes.take_due()))
         return self.lanes.seconds_until_next()
 
-    async def drain(self) -> None:
-        """Wait for the calls under way; those who wait for questions go home."""
+    def stop(self) -> None:
+        """Send everybody who waits for questions home, with none."""
         self._stopping.set()
+
+    async def drain(self) -> None:
+        """Wait for the calls under way."""
         await asyncio.gather(*(call for calls in self._calls.values() for call in calls), return_exceptions=True)
 
     async def ask_now(self, message: Message, taken: Taken) -> Verdict | None:

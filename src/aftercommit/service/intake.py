@@ -1,11 +1,11 @@
 """What initiators say: prepare, confirm, cancel."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from aftercommit.domain.commands import Cancel, Confirm, Prepare
 from aftercommit.domain.errors import CallerError
-from aftercommit.domain.lifecycle import Refusal
-from aftercommit.domain.message import DueKind, Outcome
+from aftercommit.domain.lifecycle import Refusal, Status
+from aftercommit.domain.message import DueKind, Message, Outcome
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
 from aftercommit.ports.store import Reader
@@ -18,6 +18,8 @@ from aftercommit.wire import CancelItem, PrepareRequest
 
 # Called with the topic and the due time of messages that became pending_send.
 Wake = Callable[[int, int], None]
+# Called with the subscriptions of deliveries that became pullable.
+Announce = Callable[[Iterable[int]], None]
 
 
 class Intake:
@@ -34,6 +36,7 @@ class Intake:
         chance: Callable[[], float],
         new_id: Callable[[], str],
         wake: Wake,
+        announce: Announce | None,
     ) -> None:
         self._gatherer = gatherer
         self._reader = reader
@@ -43,6 +46,8 @@ class Intake:
         self._chance = chance
         self._new_id = new_id
         self._wake = wake
+        # None: an outside broker, which the dispatcher publishes to.
+        self._announce = announce
 
     async def prepare(self, caller: Caller, request: PrepareRequest, traceparent: str | None) -> Outcome:
         """Store one message. Durable when it returns; repeating it with the same id and content is safe."""
@@ -72,8 +77,7 @@ class Intake:
 
     async def confirm_many(self, caller: Caller, ids: Sequence[str]) -> list[Outcome]:
         """Confirm many, each on its own."""
-        app = self._directory.app_id(caller)
-        outcomes = await self._gatherer.apply([Confirm(id=each, app=app, actor=caller.app) for each in ids])
+        outcomes = await self._gatherer.apply(self._confirms(caller, ids))
         self._told("confirmed", outcomes)
         return outcomes
 
@@ -124,20 +128,32 @@ class Intake:
             now=now,
             chance=self._chance(),
             traceparent=traceparent,
+            pullable=self._announce is not None,
         )
 
+    def _confirms(self, caller: Caller, ids: Sequence[str]) -> list[Confirm]:
+        app, pullable = self._directory.app_id(caller), self._announce is not None
+        return [Confirm(id=each, app=app, actor=caller.app, pullable=pullable) for each in ids]
+
     def _told(self, event: str, outcomes: Sequence[Outcome]) -> None:
-        changed = 0
+        changed, sent = 0, list[Message]()
         for outcome in outcomes:
             message = outcome.message
             if outcome.changed:
                 changed += 1
-                if message is not None and message.due is not None and message.due.kind is DueKind.SEND:
+                if message is None or message.status is Status.PENDING_CONFIRMATION:
+                    continue
+                if message.due is not None and message.due.kind is DueKind.SEND:
                     self._wake(message.due.lane, message.due.at)
+                elif message.status is Status.SENT:
+                    sent.append(message)
             elif outcome.refusal is not None:
                 self._refused(event, outcome)
         if changed:
             self._observer.count("events", changed, event=event)
+        if sent and self._announce is not None:
+            self._observer.count("events", len(sent), event=Status.SENT)
+            self._announce(each.subscription for message in sent for each in message.deliveries)
 
     def _refused(self, event: str, outcome: Outcome) -> None:
         self._observer.count("refusals", 1, code=str(outcome.refusal))

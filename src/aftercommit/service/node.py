@@ -111,6 +111,7 @@ class Node:
         """Claim nothing more, finish what runs, send waiting consumers home. The doors still answer."""
         self.services.readiness.stop()
         self.services.pulling.stop()
+        self.services.checking.stop()
         await self.supervisor.stop()
         await self.services.checking.drain()
 
@@ -123,7 +124,7 @@ class Node:
 
     def _build_services(self, require_address: RequireAddress, rates: Callable[[], Mapping[str, float]]) -> Services:
         store, clock, observer = self._backends.store, self._backends.clock, self._backends.observer
-        chance, directory, gatherer = self._chance, self._directory, self.gatherer
+        chance, directory, gatherer, pulls = self._chance, self._directory, self.gatherer, self._backends.pulls
         checks = Checking(
             gatherer, store, directory, self._backends.checkback, clock=clock, observer=observer, wake=self._wake
         )
@@ -137,9 +138,10 @@ class Node:
                 chance=chance.draw,
                 new_id=chance.new_id,
                 wake=self._wake,
+                announce=None if pulls is None else pulls.announce,
             ),
             reports=Reports(gatherer, directory, observer=observer),
-            pulling=Pulling(gatherer, directory, self._backends.pulls, clock=clock, observer=observer),
+            pulling=Pulling(gatherer, directory, pulls, clock=clock, observer=observer),
             registry=Registry(
                 store,
                 directory,

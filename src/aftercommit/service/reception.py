@@ -38,6 +38,7 @@ def read_prepare(
     now: int,
     chance: float,
     traceparent: str | None,
+    pullable: bool = False,
 ) -> Prepare:
     """The message a request asks for. Raises `CallerError` with the field at fault."""
     form, payload = _payload(request)
@@ -67,7 +68,7 @@ def read_prepare(
         deliver_at=deliver_at,
         due=check,
     )
-    return Prepare(message=message, content=content)
+    return Prepare(message=message, content=content, pullable=pullable)
 
 
 def require_id(message_id: str, now: int) -> None:

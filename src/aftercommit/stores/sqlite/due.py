@@ -112,5 +112,10 @@ def due_lanes(connection: sqlite3.Connection, kind: DueKind) -> list[DueLane]:
 
 def due_at(message: Message, kind: DueKind, lane: int) -> int | None:
     """When a message's first work of that kind and lane is due."""
-    dues = [message.due, *(each.due for each in message.deliveries)]
-    return earliest(each.at for each in dues if each is not None and each.kind is kind and each.lane == lane)
+    due = message.due
+    first = due.at if due is not None and due.kind is kind and due.lane == lane else None
+    for each in message.deliveries:
+        due = each.due
+        if due is not None and due.kind is kind and due.lane == lane and (first is None or due.at < first):
+            first = due.at
+    return first
