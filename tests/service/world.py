@@ -1,6 +1,6 @@
 """A whole node on memory back ends and a clock that only the test moves."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -32,7 +32,7 @@ class Initiator:
         self.reachable = True
         self.calls: list[list[Question]] = []
 
-    async def ask(self, app: App, questions: list[Question]) -> list[Verdict]:
+    async def ask(self, app: App, questions: Sequence[Question]) -> list[Verdict]:
         """One verdict per question."""
         self.calls.append(list(questions))
         return [
@@ -59,7 +59,7 @@ class ScriptedBroker:
         self.answers: list[Answer] = []
         self.otherwise: Answer | None = None
 
-    async def publish(self, batch: list[Outgoing]) -> list[Answer]:
+    async def publish(self, batch: Sequence[Outgoing]) -> list[Answer]:
         """Answer each message by the script."""
         answers: list[Answer] = []
         for outgoing in batch:

@@ -89,11 +89,14 @@ class Gatherer:
             return future
         self._waiting.append(_Entry(work, future))
         self._waiting_items += len(work)
-        if not self._flush_scheduled and self._has_room():
-            # Deferred by one turn of the loop, so that requests read in the same turn share a transaction.
+        self._flush_soon(loop)
+        return future
+
+    def _flush_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._waiting and not self._flush_scheduled and self._has_room():
+            # Deferred by one turn of the loop, so that what is being read meanwhile shares the transaction.
             self._flush_scheduled = True
             loop.call_soon(self._flush)
-        return future
 
     def _has_room(self) -> bool:
         return len(self._tasks) < self._store.capabilities.writers_max
@@ -109,7 +112,7 @@ class Gatherer:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._observer.alert("gatherer_failed", f"A batch was not answered: {error!r}.")
-        self._flush()
+        self._flush_soon(task.get_loop())
 
     def _next_batch(self) -> list[_Entry]:
         batch: list[_Entry] = []
