@@ -103,8 +103,8 @@ class Gatherer:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        while self._waiting and self._has_room():
-            task = asyncio.ensure_future(self._write(self._next_batch()))
+        while self._has_room() and (batch := self._next_batch()):
+            task = asyncio.ensure_future(self._write(batch))
             self._tasks.add(task)
             task.add_done_callback(self._finished)
 
@@ -119,9 +119,12 @@ class Gatherer:
         items = 0
         while self._waiting and (not batch or items + len(self._waiting[0].work) <= BATCH_MAX):
             entry = self._waiting.popleft()
+            self._waiting_items -= len(entry.work)
+            if entry.future.cancelled() and _turn(entry):
+                # Whoever wanted to take something is gone: what it would have taken is for somebody else.
+                continue
             batch.append(entry)
             items += len(entry.work)
-        self._waiting_items -= items
         # Claims last, sends before pulls: what the same batch confirms is sent, and pulled, in one write.
         batch.sort(key=_turn)
         return batch
