@@ -14,7 +14,7 @@ h2 { margin: 3rem 0 .25rem; font-size: 1.3rem; text-transform: capitalize; }
 a { color: var(--accent); }
 code, pre { font: .875em/1.5 ui-monospace, monospace; }
 p { margin: .4rem 0; }
-nav { columns: 18rem; margin: 1.5rem 0; font-size: .9rem; }
+nav { columns: 24rem; margin: 1.5rem 0; font-size: .9rem; }
 nav a { display: block; text-decoration: none; overflow-wrap: anywhere; }
 details { border: 1px solid var(--line); border-radius: .5rem; margin: .6rem 0; }
 summary { cursor: pointer; padding: .55rem .8rem; overflow-wrap: anywhere; }
