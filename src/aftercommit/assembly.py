@@ -71,8 +71,12 @@ class RunningNode:
     async def start(self) -> None:
         """Open the store, start the loops, listen. Raises `ConfigurationError` with what to do."""
         await self._store.open(self._clock.now())
+        try:
+            await self._server.start()
+        except BaseException:
+            await self._node.close()
+            raise
         await self._node.start()
-        await self._server.start()
 
     async def stop(self) -> None:
         """Claim nothing more, finish what runs, close the door, write what was handed in, let go."""

@@ -1,13 +1,15 @@
 """The six batches: one answer per item, in order, and one bad item spoils no other."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.e2e.caller import Caller
 from tests.e2e.names import DAY_SECONDS, new_id
-from tests.e2e.waiting import await_status, ids_of
+from tests.e2e.node import Node
+from tests.e2e.waiting import at_once, await_status, ids_of
 
 ITEMS_MAX = 1000
 VERBS = ("prepare", "confirm", "cancel", "complete", "fail", "status")
@@ -137,6 +139,21 @@ def test_items_for_two_subscriptions_of_one_message_apply_in_order(orders: Calle
 
     assert (results[0]["status"], results[2]["status"]) == ("sent", "completed")
     assert "error" in results[1]
+
+
+def test_two_batches_over_the_same_messages_agree_on_each(node: Node, orders: Caller, topic: str) -> None:
+    ids = [each["id"] for each in orders.batch("prepare", *_items(topic, 200))]
+    by_id = [{"id": each} for each in ids]
+    with node.caller(orders.app) as other:
+        confirmed, cancelled = at_once(
+            partial(orders.batch, "confirm", *by_id), partial(other.batch, "cancel", *reversed(by_id))
+        )
+    for message_id, confirm, cancel in zip(ids, confirmed, reversed(cancelled), strict=True):
+        assert confirm["id"] == cancel["id"] == message_id
+        if "error" in confirm:
+            assert (confirm["error"]["code"], cancel["status"]) == ("rolled_back", "rolled_back")
+        else:
+            assert cancel["error"]["code"] == "already_confirmed"
 
 
 def test_a_cancel_batch_leaves_tombstones(orders: Caller, topic: str) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.caller import Caller
+from tests.e2e.caller import Answer, Caller
 from tests.e2e.initiator import Asked, Initiator, Reply, always, in_turn
 from tests.e2e.names import fresh
+from tests.e2e.node import Node
 from tests.e2e.waiting import await_status, eventually
 
 QUICK = {
@@ -99,6 +100,32 @@ def test_a_confirmed_message_is_never_asked_about(orders: Caller, topic: str, in
 
     for message_id in (confirmed, cancelled, published):
         assert initiator.asked_about(message_id) == []
+
+
+@pytest.mark.parametrize(
+    ("verb", "said", "end"), [("confirm", "rolled_back", "sent"), ("cancel", "committed", "rolled_back")]
+)
+def test_what_was_said_while_the_check_was_under_way_wins_over_its_answer(
+    node: Node, orders: Caller, topic: str, initiator_of: Register, verb: str, said: str, end: str
+) -> None:
+    heard: list[Answer] = []
+
+    def contradict(asked: Asked) -> Reply:
+        with node.caller(orders.app) as other:
+            heard.extend(getattr(other, verb)(each) for each in asked.ids)
+        return always(said)(asked)
+
+    initiator_of(contradict)
+    orders.put_topic(topic, policy=QUICK).require(201)
+    ids = [orders.prepare(topic).require(201)["id"] for _ in range(5)]
+
+    for message_id in ids:
+        await_status(orders, message_id, end)
+    # The answers to these checks come after what was said; another round shows that they are in.
+    later = orders.prepare(topic).require(201)["id"]
+    await_status(orders, later, end)
+    assert {each.status for each in heard} == {200}
+    assert {orders.status(message_id) for message_id in ids} == {end}
 
 
 def test_a_used_up_budget_leaves_the_message_undecided_and_a_late_confirm_still_counts(

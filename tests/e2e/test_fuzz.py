@@ -12,7 +12,7 @@ from tests.e2e.caller import Caller, pulled_payloads
 from tests.e2e.names import DAY_SECONDS, fresh, new_id
 from tests.e2e.node import Node
 
-EXAMPLES = 400
+EXAMPLES = 300
 
 blanks = st.text(alphabet=" \t\r\n", max_size=3)
 numbers = st.one_of(

@@ -177,6 +177,17 @@ def test_complete_and_fail_at_once_have_exactly_one_winner(node: Node, orders: C
             assert orders.status(message_id) == ("completed" if completed.status == 200 else "failed")
 
 
+def test_complete_and_discard_at_once_have_exactly_one_winner(node: Node, orders: Caller, topic: str) -> None:
+    with node.caller() as operator:
+        for _ in range(ROUNDS // 2):
+            message_id = orders.publish(topic)
+            completed, discarded = at_once(
+                partial(orders.complete, message_id), partial(operator.operate, message_id, "discard", reason="Old.")
+            )
+            assert sorted([completed.status, discarded.status]) == [200, 409]
+            assert orders.status(message_id) == ("completed" if completed.status == 200 else "failed")
+
+
 def test_a_settled_message_keeps_its_first_report(orders: Caller, topic: str) -> None:
     done, refused = orders.publish(topic), orders.publish(topic)
     orders.complete(done).require(200)

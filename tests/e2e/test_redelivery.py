@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.caller import Caller
 from tests.e2e.node import Node
+from tests.e2e.raw_http import Wire, request
 from tests.e2e.waiting import InBackground, await_status, eventually, ids_of, spread
 
 # Everything the service waits for may be jittered by up to a fifth.
@@ -216,6 +217,21 @@ def test_a_long_poll_returns_as_soon_as_there_is_something(node: Node, orders: C
         orders.confirm(message_id).require(200)
         assert poll.result()["id"] == message_id
         assert time.monotonic() - confirmed_at < 1.0
+
+
+def test_a_long_poll_whose_client_hung_up_takes_nothing(node: Node, orders: Caller, topic: str) -> None:
+    orders.put_topic(topic, "billing", policy={"redelivery_seconds": [3600]}).require(201)
+    path = f"/v1/topics/{topic}/subscriptions/billing/pull"
+    for _ in range(3):
+        with Wire(node.port) as gone:
+            gone.send(request("POST", path, b'{"wait_seconds": 20}', f"AfterCommit-App: {orders.app}"))
+            time.sleep(0.2)
+    time.sleep(0.1)
+
+    message_id = orders.publish(topic)
+
+    pulled = orders.pull_one(topic, "billing", 3)
+    assert (pulled["id"], pulled["attempt"]) == (message_id, 1)
 
 
 def test_a_long_poll_returns_empty_when_its_time_is_up(orders: Caller, topic: str) -> None:

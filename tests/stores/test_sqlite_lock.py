@@ -99,3 +99,9 @@ async def test_the_folder_is_made(tmp_path: Path) -> None:
     store = make_store(tmp_path / "new" / "folder" / "messages.db")
     await store.open(T0)
     await store.close()
+
+
+async def test_the_file_is_its_owners_alone(store: SqliteStore, path: Path) -> None:
+    assert {each.stat().st_mode & 0o777 for each in path.parent.glob("messages.db*") if each.suffix != ".lock"} == {
+        0o600
+    }

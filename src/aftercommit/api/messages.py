@@ -24,9 +24,8 @@ _TRACEPARENT: Final = re.compile(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 async def prepare(context: Context, call: Call[PrepareRequest]) -> Answer:
     """Store a message whose local transaction is still open (or, with `confirmed`, to be sent at once)."""
-    return status_answer(
-        await context.services.intake.prepare(call.caller, call.body, traceparent(call.headers)),
-    )
+    outcome = await context.services.intake.prepare(call.caller, call.body, traceparent(call.headers))
+    return status_answer(outcome, creates=True)
 
 
 async def confirm(context: Context, call: Call[ConfirmRequest]) -> Answer:

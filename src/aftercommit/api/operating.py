@@ -48,6 +48,7 @@ async def redeliver(context: Context, call: Call[RedeliverRequest]) -> Answer:
     return status_answer(
         await context.services.operation.redeliver(call.caller, message_id(call.path[0]), call.body),
         pointer=_NAMES_SUBSCRIPTIONS,
+        creates=True,
     )
 
 

@@ -25,11 +25,17 @@ def is_message_id(text: str) -> bool:
     return _CANONICAL.fullmatch(text) is not None
 
 
-def status_answer(outcome: Outcome, *, pointer: str | None = "/subscription") -> Answer:
-    """`{id, status}`, or the problem that stood in the way. `pointer`: the request's field that names subscriptions."""
+def status_answer(outcome: Outcome, *, pointer: str | None = "/subscription", creates: bool = False) -> Answer:
+    """`{id, status}`, or the problem that stood in the way. `pointer`: the request's field that names subscriptions.
+
+    `creates`: the call is one that makes messages, so that the first answer is 201. (A cancel may store a tombstone,
+    but that is no message.)
+    """
     if outcome.refusal is not None:
         return refusal(outcome, outcome.refusal, pointer=pointer)
-    return json_answer(MessageStatus(id=outcome.id, status=_status(outcome)), 201 if outcome.created else 200)
+    return json_answer(
+        MessageStatus(id=outcome.id, status=_status(outcome)), 201 if creates and outcome.created else 200
+    )
 
 
 def batch_answer(results: Sequence[Outcome | ItemResult]) -> Answer:

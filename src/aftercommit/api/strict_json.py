@@ -50,6 +50,8 @@ class Reader(Generic[Shape]):
         if depth_max is not None and body.count(b"[") + body.count(b"{") > depth_max:
             require_shallow(body, depth_max, self._deep_pointer)
         self._require_single_keys(body)
+        if getattr(shape, "headers", None):
+            require_single_headers(body)
         return shape
 
     def _require_single_keys(self, body: bytes) -> None:
@@ -106,6 +108,17 @@ def require_single_keys(body: bytes, quoted_names: list[bytes]) -> None:
     for key in keys:
         if keys.count(key) > 1:
             raise Rejected("duplicate_key", f"The key {key!r} stands twice in the request.", f"/{key}")
+
+
+def require_single_headers(body: bytes) -> None:
+    """Refuse a request whose message headers name one twice: the first value would be gone."""
+    pairs = json.loads(bytes(_MEMBERS.decode(body)["headers"]), object_pairs_hook=list)
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise Rejected(
+                "duplicate_key", f"The header {name!r} stands twice in the message.", f"/headers/{_escaped(name)}"
+            )
 
 
 def malformed(error: Exception) -> Rejected:

@@ -21,7 +21,7 @@ def require_address(url: str) -> None:
     """Raise `Invalid` (`invalid_address`), saying why, unless `url` is allowed."""
     objection = _objection(url)
     if objection is not None:
-        raise Invalid("invalid_address", f"The address cannot be called: {objection}.")
+        raise Invalid("invalid_address", f"The address cannot be called: {objection}.", "/check_url")
 
 
 def _objection(url: str) -> str | None:

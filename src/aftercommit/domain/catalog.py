@@ -179,14 +179,24 @@ class CatalogEdit(msgspec.Struct, frozen=True, kw_only=True):
 _DEFAULT_POLICY: Final = Policy()
 
 
-def put_app(catalog: Catalog, name: str, now: int, *, check_url: str | None, check_signed: bool) -> CatalogEdit:
-    """Register an application, or replace its check address."""
+def put_app(
+    catalog: Catalog,
+    name: str,
+    now: int,
+    *,
+    check_url: str | None,
+    check_signed: bool,
+    first_secret: Secret | None = None,
+) -> CatalogEdit:
+    """Register an application, or replace its check address. `first_secret` is for one that has none yet."""
     known = catalog.app(name)
     if known is None:
         require_name(_APP_NAME, name, "invalid_app", "/app")
         app = App(id=catalog.next_id, name=name, created_at=now, check_url=check_url, check_signed=check_signed)
     else:
         app = msgspec.structs.replace(known, check_url=check_url, check_signed=check_signed)
+    if first_secret is not None and not app.secrets:
+        app = msgspec.structs.replace(app, secrets=(first_secret,))
     return CatalogEdit(catalog=_with(catalog, apps=[app]), created=known is None)
 
 

@@ -63,13 +63,15 @@ class Registry:
             self._require_address(request.check_url)
         signed = self._directory.checks_signed if request.check_signed is None else request.check_signed
         now = self._clock.now()
+        secret = self._make_secret(now)
+        # One edit: of several registrations at once exactly one gives the application its first secret, and shows it.
         edit = await self._store.edit_catalog(
-            lambda catalog: put_app(catalog, name, now, check_url=request.check_url, check_signed=signed), now
+            lambda catalog: put_app(
+                catalog, name, now, check_url=request.check_url, check_signed=signed, first_secret=secret
+            ),
+            now,
         )
-        shown = None
-        if not require_app(self._directory.catalog, name).secrets:
-            shown = (await self._add_secret(name)).id
-        return app_answer(require_app(self._directory.catalog, name), shown=shown), edit.created
+        return app_answer(require_app(edit.catalog, name), shown=secret.id), edit.created
 
     def get_app(self, caller: Caller, name: str) -> AppAnswer:
         """A registered application; its secrets are only named."""
@@ -77,7 +79,9 @@ class Registry:
 
     async def add_secret(self, caller: Caller, name: str) -> SecretAnswer:
         """Make one more signing secret. Two are valid at a time; a third retires the oldest."""
-        secret = await self._add_secret(name)
+        now = self._clock.now()
+        secret = self._make_secret(now)
+        await self._store.edit_catalog(lambda catalog: add_secret(catalog, name, secret), now)
         return SecretAnswer(id=secret.id, created_at=rfc3339(secret.created_at), secret=secret.value)
 
     async def put_topic(
@@ -144,8 +148,5 @@ class Registry:
         app = await self._directory.ensure_app(request.app or caller.app)
         return SubscriptionSpec(name=request.name, app=app.id, policy=request.policy or {})
 
-    async def _add_secret(self, name: str) -> Secret:
-        now = self._clock.now()
-        secret = Secret(id=self._new_id(), value=self._new_secret(), created_at=now)
-        await self._store.edit_catalog(lambda catalog: add_secret(catalog, name, secret), now)
-        return secret
+    def _make_secret(self, now: int) -> Secret:
+        return Secret(id=self._new_id(), value=self._new_secret(), created_at=now)

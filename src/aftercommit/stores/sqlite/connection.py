@@ -1,5 +1,6 @@
 """Connections as this store wants them, and what their errors mean."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,11 @@ def require_version() -> None:
             f"Python was built with SQLite {sqlite3.sqlite_version}; the SQLite store needs {needed} or newer:"
             " use a newer Python, or another database."
         )
+
+
+def make_file(path: Path) -> None:
+    """Make the database's file where there is none. It will hold secrets: it is its owner's alone to read."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:

@@ -1,7 +1,7 @@
 """The store's part in publishing to an outside broker: what to hand over, and what its answers do."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -28,8 +28,16 @@ class Batch(NamedTuple):
         return [each.message.id for each in self.taken]
 
 
-def take(connection: sqlite3.Connection, context: Context, dispatch: Dispatch, claims: Claims) -> Batch:
+def take(
+    connection: sqlite3.Connection,
+    context: Context,
+    dispatch: Dispatch,
+    claims: Claims,
+    nobody_waits: Callable[[], bool],
+) -> Batch:
     """Take due work that nobody publishes now; it is held in `claims` when this returns."""
+    if nobody_waits():
+        return Batch([], 0)
     fold = Fold(connection, context)
     due_now = _due(connection, context.now, dispatch, claims)
     fold.keep(due_now)

@@ -58,8 +58,10 @@ _LANES: Final = f"""
             WHERE due_kind = ?1 AND due_lane > of_delivery.lane AND due_at IS NOT NULL)
         FROM of_delivery WHERE lane IS NOT NULL)
     SELECT json_group_array(json_array(?1, lane, min(
-        ifnull((SELECT min(due_at) FROM message WHERE due_kind = ?1 AND due_lane = lane), {_NEVER}),
-        ifnull((SELECT min(due_at) FROM delivery WHERE due_kind = ?1 AND due_lane = lane), {_NEVER}))))
+        ifnull((SELECT min(due_at) FROM message
+            WHERE due_kind = ?1 AND due_lane = lane AND due_at IS NOT NULL), {_NEVER}),
+        ifnull((SELECT min(due_at) FROM delivery
+            WHERE due_kind = ?1 AND due_lane = lane AND due_at IS NOT NULL), {_NEVER}))))
     FROM (SELECT lane FROM of_message UNION SELECT lane FROM of_delivery) WHERE lane IS NOT NULL"""
 
 _NOTHING: Final = b"[]"
@@ -88,7 +90,8 @@ def due_messages(
     if of_deliveries == _NOTHING:
         # The rows come in the order of the walk: it is made first, and each of its rows is looked up once.
         return Due(found, next_at)
-    return longest_due([*found, *decode_messages(of_deliveries)], kind, lane, limit, next_at)
+    every = {each.id: each for each in (*found, *decode_messages(of_deliveries))}
+    return longest_due(every.values(), kind, lane, limit, next_at)
 
 
 def longest_due(messages: Iterable[Message], kind: DueKind, lane: int, limit: int, next_at: int | None) -> Due:

@@ -45,7 +45,7 @@ class _Claim(NamedTuple):
 
 
 class Fold:
-    """Apply work with `run` (any number of times), then `write` once, all inside one transaction."""
+    """`run` does all there is to do; or `load`, `apply` and `write` one after the other. All in one transaction."""
 
     def __init__(self, connection: sqlite3.Connection, context: Context) -> None:
         self._connection = connection
@@ -85,10 +85,6 @@ class Fold:
         for each in loaded:
             if each.id not in self._present:
                 self._present[each.id] = self._stored[each.id] = each
-
-    def present(self, message_id: str) -> Message | None:
-        """A loaded state as it stands now."""
-        return self._present.get(message_id)
 
     def apply(self, command: c.Command) -> Outcome:
         """One command."""
@@ -198,9 +194,7 @@ class Fold:
 
     def _fingerprints(self, work: Sequence[c.Work]) -> dict[str, bytes]:
         again = [each.message.id for each in work if isinstance(each, c.Prepare) and each.message.id in self._present]
-        if not again:
-            return {}
-        return {key: each.fingerprint for key, each in rows.contents(self._connection, again).items()}
+        return rows.fingerprints(self._connection, again) if again else {}
 
     def _load_replays(self, work: Sequence[c.Work]) -> None:
         originals = [each.id for each in work if isinstance(each, c.Redeliver)]

@@ -19,10 +19,12 @@ class FileLock:
     def take(self) -> None:
         """Take the lock, or raise `ConfigurationError` that says who has it."""
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise ConfigurationError(
-                f"The lock file {self._path} cannot be opened ({error.strerror}): make its folder writable."
+                f"The lock file {self._path} cannot be opened ({error.strerror}): give the database a folder that this"
+                " process may write to."
             ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

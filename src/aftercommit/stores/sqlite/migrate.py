@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from aftercommit.domain.errors import ConfigurationError
-from aftercommit.stores.sqlite.connection import connect_writer, require_version, told_as_ours
+from aftercommit.stores.sqlite.connection import (
+    connect_reader,
+    connect_writer,
+    make_file,
+    require_version,
+    told_as_ours,
+)
 from aftercommit.stores.sqlite.lock import FileLock
 
 # Written into the file's header ("ACmt"), so that nobody's else database is mistaken for ours.
@@ -38,10 +44,11 @@ def run_migrations(path: Path) -> list[str]:
 
 def missing_migrations(path: Path) -> list[str]:
     """The names of the migrations that the database at `path` still needs. Changes nothing."""
+    require_version()
     if not path.exists():
         return [each.name for each in known_migrations()]
     with told_as_ours("read the schema's version"):
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        connection = connect_reader(path)
         try:
             return [each.name for each in _missing(connection, path)]
         finally:
@@ -62,16 +69,6 @@ def apply_missing(connection: sqlite3.Connection, path: Path) -> list[str]:
                 connection.execute("ROLLBACK")
             raise
     return [each.name for each in missing]
-
-
-def require_current(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `ConfigurationError` unless nothing is missing."""
-    missing = _missing(connection, path)
-    if missing:
-        raise ConfigurationError(
-            f"The database {path} lacks {len(missing)} migrations, the first is {missing[0].name}:"
-            " run `aftercommit migrate`."
-        )
 
 
 def known_migrations() -> list[Migration]:
@@ -98,10 +95,10 @@ def _missing(connection: sqlite3.Connection, path: Path) -> list[Migration]:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     require_version()
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     lock.take()
     try:
+        make_file(path)
         yield
     finally:
         lock.release()

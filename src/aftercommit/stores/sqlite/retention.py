@@ -17,20 +17,19 @@ LOOKED_AT_MAX: Final = 50_000
 Place = tuple[int, str]
 _SETTLED: Final = f"status IN {schema.one_of(TERMINAL)}"
 
-# ?1, ?2: where to begin. ?6, ?7: where to end. ?3: nothing prepared later can be over. What was settled at ?4 or before
-# is over in most topics; ?5 has [topic, time] of the others.
+# One condition for each end of the walk: of several SQLite takes one, and with the wrong one it would walk to the end.
+_BETWEEN: Final = "(m.prepared_at, m.id) >= (?1, ?2) AND (m.prepared_at, m.id) < (?3, ?4)"
+# What was settled at ?5 or before is over in most topics; ?6 has [topic, time] of the others.
 _OVER: Final = f"""
     SELECT json_group_array(json_array(prepared_at, id)) FROM (
         SELECT m.prepared_at, m.id FROM message AS m INDEXED BY message_list
         LEFT JOIN (SELECT json_extract(value, '$[0]') AS topic, json_extract(value, '$[1]') AS over_at
-            FROM json_each(?5)) AS own ON own.topic = m.topic
-        WHERE (m.prepared_at, m.id) > (?1, ?2) AND (m.prepared_at, m.id) <= (?6, ?7) AND m.prepared_at <= ?3
-            AND m.{_SETTLED} AND m.settled_at <= ifnull(own.over_at, ?4)
-        ORDER BY m.prepared_at, m.id LIMIT ?8)"""
-_END: Final = """
-    SELECT prepared_at, id FROM message INDEXED BY message_list
-    WHERE (prepared_at, id) > (?, ?) AND prepared_at <= ?
-    ORDER BY prepared_at, id LIMIT 1 OFFSET ?"""
+            FROM json_each(?6)) AS own ON own.topic = m.topic
+        WHERE {_BETWEEN} AND m.{_SETTLED} AND m.settled_at <= ifnull(own.over_at, ?5)
+        ORDER BY m.prepared_at, m.id LIMIT ?7)"""
+_END: Final = f"""
+    SELECT m.prepared_at, m.id FROM message AS m INDEXED BY message_list
+    WHERE {_BETWEEN} ORDER BY m.prepared_at, m.id LIMIT 1 OFFSET ?5"""
 _STILL_THERE: Final = f"""
     SELECT json_group_array(json_array(m.id, m.app, m.topic, m.status))
     FROM json_each(?) AS wanted CROSS JOIN message AS m ON m.id = wanted.value AND m.{_SETTLED}"""
@@ -41,7 +40,6 @@ _REMOVALS: Final = (
     "DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))",
 )
 _BEGINNING: Final = (-1, "")
-_LAST: Final = (2**63 - 1, "")
 
 _decode_places: Final = msgspec.json.Decoder(list[Place]).decode
 _decode_rows: Final = msgspec.json.Decoder(list[tuple[str, int, int | None, Status]]).decode
@@ -54,16 +52,17 @@ class Over(NamedTuple):
     go_on: Place | None
 
 
-def find_over(connection: sqlite3.Connection, catalog: Catalog, now: int, limit: int, after: Place | None) -> Over:
-    """Up to `limit` messages that nobody keeps any longer, oldest prepared first from `after` on."""
+def find_over(connection: sqlite3.Connection, catalog: Catalog, now: int, limit: int, begin: Place | None) -> Over:
+    """Up to `limit` messages that nobody keeps any longer, oldest prepared first from `begin` on."""
     most = now - round(catalog.policy(None).retention_seconds * MS)
     own = {each: now - round(catalog.policy(each).retention_seconds * MS) for each in catalog.topics}
-    latest = max([most, *own.values()])
-    begin = after or _BEGINNING
-    found = connection.execute(_END, (*begin, latest, LOOKED_AT_MAX - 1)).fetchone()
+    # Nothing is settled before it is prepared, so that nothing prepared later can be over.
+    latest = (max([most, *own.values()]) + 1, "")
+    begin = begin or _BEGINNING
+    found = connection.execute(_END, (*begin, *latest, LOOKED_AT_MAX)).fetchone()
     end = None if found is None else (found[0], found[1].decode())
     others = rows.encode([(topic, at) for topic, at in own.items() if at != most]).decode()
-    [over] = connection.execute(_OVER, (*begin, latest, most, others, *(end or _LAST), limit)).fetchone()
+    [over] = connection.execute(_OVER, (*begin, *(end or latest), most, others, limit)).fetchone()
     places = _decode_places(over)
     return Over([each for _at, each in places], places[-1] if len(places) == limit else end)
 

@@ -63,6 +63,9 @@ _NEXT_STATES: Final = f"""
 _CONTENTS: Final = f"""
     SELECT json_group_array({schema.CONTENT_JSON}), group_concat({schema.CONTENT_BYTES}, '')
     FROM json_each(?) AS wanted CROSS JOIN content AS c ON c.id = wanted.value"""
+_FINGERPRINTS: Final = """
+    SELECT json_group_array(json_array(c.id, hex(c.fingerprint)))
+    FROM json_each(?) AS wanted CROSS JOIN content AS c ON c.id = wanted.value"""
 _OF_MESSAGE: Final = frozenset({DueKind.CHECK, DueKind.SEND})
 _NO_RARE: Final = (None, 0, None, None, None, None, 0, None, 0)
 _NO_DUE: Final = (None, None, None)
@@ -84,6 +87,7 @@ class _ContentRow(msgspec.Struct, array_like=True, gc=False):
 
 
 _decode_contents: Final = msgspec.json.Decoder(list[_ContentRow]).decode
+_decode_fingerprints: Final = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
 
 def next_states(connection: sqlite3.Connection, ids: Iterable[str]) -> list[Message]:
@@ -96,6 +100,12 @@ def contents(connection: sqlite3.Connection, ids: Iterable[str]) -> dict[str, Co
     """What the messages of the ids carry."""
     found = connection.execute(_CONTENTS, (encode(list(ids)).decode(),)).fetchone()
     return cut_contents(*found)
+
+
+def fingerprints(connection: sqlite3.Connection, ids: Iterable[str]) -> dict[str, bytes]:
+    """The digests of what the messages of the ids carry, without reading the payloads."""
+    [found] = connection.execute(_FINGERPRINTS, (encode(list(ids)).decode(),)).fetchone()
+    return {message_id: bytes.fromhex(digits) for message_id, digits in _decode_fingerprints(found)}
 
 
 def cut_contents(rows: bytes, run_together: bytes | None) -> dict[str, Content]:

@@ -13,6 +13,8 @@ from aftercommit.stores.sqlite.rows import encode
 # Rows of the list that one call looks at, at most: some tens of milliseconds.
 LOOKED_AT_MAX: Final = 20_000
 
+_LOWEST: Final = (-1, "")
+_HIGHEST: Final = (2**63 - 1, "")
 _RECORD: Final = f"""json_object('message', {schema.message_json("m.version")}, 'key', c."key")"""
 _decode_listed: Final = msgspec.json.Decoder(list[Listed]).decode
 
@@ -33,11 +35,16 @@ class _Conditions(NamedTuple):
 
 def search(connection: sqlite3.Connection, search: Search, catalog: Catalog) -> Page:
     """A page of messages."""
-    place, wanted = _place(search), _wanted(search, catalog)
-    index = "message_trouble" if search.status in schema.TROUBLE else "message_list"
+    index, status = "message_list", _Conditions([], [])
+    if search.status in schema.TROUBLE and search.status is not None:
+        index = "message_trouble"
+        status.add(f"m.status {schema.IN_TROUBLE}")
+        status.add("m.status = ?", search.status.value)
+    wanted = _wanted(search, catalog)
+    place = _place(search, status)
     end = _end(connection, index, place) if wanted.texts else None
     if end is not None:
-        place.add("(m.prepared_at, m.id) >= (?, ?)", *end)
+        place = _place(search, status, end)
     place.texts.extend(wanted.texts)
     [found] = connection.execute(
         f"""SELECT json_group_array(json(record)) FROM (
@@ -53,18 +60,13 @@ def search(connection: sqlite3.Connection, search: Search, catalog: Catalog) -> 
     return Page(messages=tuple(listed), next_after=end)
 
 
-def _place(search: Search) -> _Conditions:
-    """The part of the index to walk."""
-    place = _Conditions(["m.prepared_at IS NOT NULL"], [])
-    if search.status in schema.TROUBLE and search.status is not None:
-        place.add(f"m.status {schema.IN_TROUBLE}")
-        place.add("m.status = ?", search.status.value)
-    if search.since is not None:
-        place.add("m.prepared_at >= ?", search.since)
-    if search.until is not None:
-        place.add("m.prepared_at < ?", search.until)
-    if search.after is not None:
-        place.add("(m.prepared_at, m.id) < (?, ?)", *search.after)
+def _place(search: Search, status: _Conditions, end: tuple[int, str] | None = None) -> _Conditions:
+    """The part of the index to walk: one condition for each of its ends, because of several SQLite takes only one."""
+    lowest = max(end or _LOWEST, (search.since or 0, ""))
+    highest = min(search.after or _HIGHEST, _HIGHEST if search.until is None else (search.until, ""))
+    place = _Conditions([*status.texts], [*status.values])
+    place.add("(m.prepared_at, m.id) >= (?, ?)", *lowest)
+    place.add("(m.prepared_at, m.id) < (?, ?)", *highest)
     return place
 
 

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Final, TypeVar
 
 from aftercommit.domain.catalog import Catalog, CatalogEdit
@@ -28,10 +29,10 @@ from aftercommit.ports.store import (
 )
 from aftercommit.stores.claims import Claims, command_for
 from aftercommit.stores.sqlite import catalogue, dispatching, due, reader, retention, search, tallies
-from aftercommit.stores.sqlite.connection import require_version
+from aftercommit.stores.sqlite.connection import make_file
 from aftercommit.stores.sqlite.fold import Fold
 from aftercommit.stores.sqlite.lock import FileLock
-from aftercommit.stores.sqlite.migrate import apply_missing, require_current
+from aftercommit.stores.sqlite.migrate import apply_missing, missing_migrations
 from aftercommit.stores.sqlite.reader import ReaderThreads
 from aftercommit.stores.sqlite.writer import WriterThread
 
@@ -63,17 +64,20 @@ class SqliteStore:
         return self._catalog
 
     async def open(self, now: int) -> None:
-        require_version()
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"The folder of {self._path} cannot be made: {error.strerror}.") from error
         self._lock.take()
         try:
+            # Looked at before anything is changed: the file may be somebody else's.
+            missing = await asyncio.to_thread(missing_migrations, self._path)
+            if missing and not self._migrate:
+                raise ConfigurationError(
+                    f"The database {self._path} lacks {len(missing)} migrations, the first is {missing[0]}:"
+                    " run `aftercommit migrate`."
+                )
+            await asyncio.to_thread(make_file, self._path)
             self._catalog = await self._writer.open(self._prepared)
-        except StoreUnavailable as error:
+        except (OSError, StoreUnavailable) as error:
             self._lock.release()
-            raise ConfigurationError(f"The database {self._path} cannot be opened: {error.detail}") from error
+            raise ConfigurationError(f"The database {self._path} cannot be opened: {error}") from error
         except BaseException:
             self._lock.release()
             raise
@@ -152,20 +156,18 @@ class SqliteStore:
         await self._writer.transact(_ping)
 
     def _prepared(self, connection: sqlite3.Connection) -> Catalog:
-        if self._migrate:
-            apply_missing(connection, self._path)
-        else:
-            require_current(connection, self._path)
+        apply_missing(connection, self._path)
         return catalogue.load(connection)
 
     async def _take(self, dispatch: Dispatch, now: int) -> dispatching.Batch:
-        taking = asyncio.ensure_future(
-            self._transact(now, partial(dispatching.take, dispatch=dispatch, claims=self._claims))
-        )
+        gone = Event()
+        take = partial(dispatching.take, dispatch=dispatch, claims=self._claims, nobody_waits=gone.is_set)
+        taking = asyncio.ensure_future(self._transact(now, take))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
-            # The thread goes on and holds what it takes: nobody would be left to release it.
+            # The thread goes on: what it takes from now on, or has taken already, nobody would be left to release.
+            gone.set()
             taking.add_done_callback(self._give_back)
             raise
 
@@ -173,8 +175,8 @@ class SqliteStore:
         if not taking.cancelled() and taking.exception() is None:
             self._claims.release(taking.result().ids)
 
-    async def _over(self, now: int, limit: int, after: retention.Place | None) -> retention.Over:
-        find = partial(retention.find_over, catalog=self._catalog, now=now, limit=limit, after=after)
+    async def _over(self, now: int, limit: int, begin: retention.Place | None) -> retention.Over:
+        find = partial(retention.find_over, catalog=self._catalog, now=now, limit=limit, begin=begin)
         return await self._readers.query(find)
 
     async def _transact(self, now: int, work: Callable[[sqlite3.Connection, Context], T]) -> T:
