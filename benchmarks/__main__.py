@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from benchmarks.floor import floor_cycles, floor_prepares
+from benchmarks.floor import floor_cycles, floor_idle, floor_prepares
 from benchmarks.http import Run
 from benchmarks.node import Node
 from benchmarks.workloads import cycles_batched, cycles_single, idle_prepares, prepares, register
@@ -44,6 +44,16 @@ def measure(seconds: float, directory: Path | None, only: str | None) -> list[Ro
         run, cpu = on_node(lambda node: uvloop.run(idle_prepares(node.port, int(50 * seconds), 50)))
         return _row("idle prepare", run, cpu, target="p99 < 5 ms")
 
+    def idle_floor() -> Row:
+        run = floor_idle(directory, int(50 * seconds), 50)
+        return Row(
+            name="  the floor of it: one commit at that rate",
+            unit="messages/s",
+            value=run.per_second,
+            p50_ms=run.percentile_ms(0.5),
+            p99_ms=run.percentile_ms(0.99),
+        )
+
     def single_prepares() -> Row:
         run, cpu = on_node(lambda node: uvloop.run(prepares(node.port, 64, seconds)))
         return _row("prepare, single call, 64 connections", run, cpu, floor_prepares(GATHERED, directory), "6,000")
@@ -58,6 +68,7 @@ def measure(seconds: float, directory: Path | None, only: str | None) -> list[Ro
 
     workloads = {
         "idle": idle,
+        "idle-floor": idle_floor,
         "prepare": single_prepares,
         "single": single_cycles,
         "batch": batched_cycles,
@@ -81,7 +92,7 @@ def _row(name: str, run: Run, cpu_us: float, floor: float | None = None, target:
 
 
 def _print(rows: list[Row]) -> None:
-    line = "{:<38} {:>10} {:>9} {:>9} {:>8} {:>10} {:>6}  {}"
+    line = "{:<42} {:>10} {:>9} {:>9} {:>8} {:>10} {:>6}  {}"
     print(line.format("SQLite, 512-byte payload", "msg/s", "p50 ms", "p99 ms", "CPU us", "floor/s", "ratio", "target"))
     for row in rows:
         print(
@@ -105,7 +116,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each measurement")
-    parser.add_argument("--only", help="one workload: idle, prepare, single or batch")
+    parser.add_argument("--only", help="one workload: idle, idle-floor, prepare, single or batch")
     parser.add_argument("--directory", type=Path, help="where the databases lie (default: the temporary directory)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()

@@ -7,9 +7,10 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from aftercommit.stores.sqlite import SqliteStore
 from aftercommit.stores.sqlite.connection import connect_writer
 from aftercommit.stores.sqlite.fold import Fold
 from aftercommit.wire import PrepareRequest
+from benchmarks.http import Run
 from benchmarks.workloads import PAYLOAD, TOPIC
 
 MESSAGES = 12_000
@@ -104,6 +106,29 @@ def floor_prepares(batch: int, directory: Path | None) -> float:
     return _replayed(directory, lambda recording: _record_prepares(recording, batch))
 
 
+def floor_idle(directory: Path | None, count: int, per_second: float) -> Run:
+    """Single prepares of the bare loop at a fixed rate: how long the disk alone makes one wait."""
+
+    def record(recording: Recording) -> int:
+        for _ in range(count):
+            recording.transaction(recording.prepares(1))
+        return count
+
+    with _recorded(directory, record) as (statements, connection, _):
+        run = Run()
+        started = intended = perf_counter()
+        for sql, parameters in statements:
+            if sql.startswith("BEGIN"):
+                intended = started + run.done / per_second
+                sleep(max(0.0, intended - perf_counter()))
+            connection.execute(sql, parameters).fetchall()
+            if sql == "COMMIT":
+                run.latencies.append(perf_counter() - intended)
+                run.done += 1
+        run.seconds = perf_counter() - started
+        return run
+
+
 def floor_cycles(batch: int, directory: Path | None) -> float:
     """Life cycles per second of the bare loop, `batch` of each verb to a transaction."""
     return _replayed(directory, lambda recording: _record_cycles(recording, batch))
@@ -127,7 +152,19 @@ def _record_cycles(recording: Recording, batch: int) -> int:
     return completed
 
 
-def _replayed(directory: Path | None, record: Any) -> float:
+def _replayed(directory: Path | None, record: Callable[[Recording], int]) -> float:
+    with _recorded(directory, record) as (statements, connection, done):
+        started = perf_counter()
+        for sql, parameters in statements:
+            connection.execute(sql, parameters).fetchall()
+        return done / (perf_counter() - started)
+
+
+@contextmanager
+def _recorded(
+    directory: Path | None, record: Callable[[Recording], int]
+) -> Iterator[tuple[list[Statement], sqlite3.Connection, int]]:
+    """What was recorded, a connection to replay it on, and how many messages it is about."""
     with tempfile.TemporaryDirectory(dir=directory) as folder:
         path, copy = Path(folder) / "recorded.db", Path(folder) / "replayed.db"
         recording = Recording(path)
@@ -135,13 +172,10 @@ def _replayed(directory: Path | None, record: Any) -> float:
         done = record(recording)
         statements = recording.close()
         connection = connect_writer(copy)
-        execute = connection.execute
-        started = perf_counter()
-        for sql, parameters in statements:
-            execute(sql, parameters).fetchall()
-        seconds = perf_counter() - started
-        connection.close()
-        return float(done / seconds)
+        try:
+            yield statements, connection, done
+        finally:
+            connection.close()
 
 
 async def _registered(path: Path) -> Catalog:
