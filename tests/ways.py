@@ -140,7 +140,10 @@ def _undecided_ways(say: Commands) -> dict[str, tuple[Status, Steps]]:
         "nobody to ask yet": (pending, [*prepared, (MINUTE, not_made)]),
         "checks used up": (undecided, _asked_in_vain(say)),
         "handed out checks used up": (undecided, [*prepared, *((each * MINUTE, handed_out) for each in (1, 2, 4, 6))]),
-        "nobody to ask for too long": (undecided, [*prepared, (UNREACHABLE_LIMIT, not_made)]),
+        "nobody to ask for too long": (
+            undecided,
+            [*prepared, (MINUTE, not_made), (MINUTE + UNREACHABLE_LIMIT, not_made)],
+        ),
     }
 
 

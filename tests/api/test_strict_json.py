@@ -195,3 +195,17 @@ def test_any_object_is_read_or_its_field_is_pointed_at(value):
     error = refusal_of(msgspec.json.encode(value))
 
     assert error is None or (isinstance(error, Invalid) and (error.pointer or "").startswith("/"))
+
+
+def test_a_number_no_float_can_hold_beside_a_wrong_header_is_wrong_and_not_our_fault():
+    error = refusal_of(b'{"topic":"t","payload":1e999,"headers":{"a":1}}')
+
+    assert isinstance(error, Invalid)
+    assert error.pointer == "/headers"
+
+
+def test_a_header_that_stands_twice_is_refused():
+    error = refusal_of(b'{"topic":"t","payload":1,"headers":{"a":"1","\\u0061":"2"}}')
+
+    assert isinstance(error, Rejected)
+    assert (error.code, error.pointer) == ("duplicate_key", "/headers/a")

@@ -84,6 +84,12 @@ class PullBrokerSuite(BrokerSuite):
         broker.announce([1])
         assert all(each.is_set() for each in waiters)
 
+    async def test_everybody_who_waits_for_a_subscription_can_be_woken(self, broker: PullBroker) -> None:
+        waiters, other = [broker.waiter(1) for _ in range(3)], broker.waiter(2)
+        broker.announce_all(1)
+        assert all(each.is_set() for each in waiters)
+        assert not other.is_set()
+
     async def test_a_wake_that_its_consumer_leaves_behind_goes_to_the_next(self, broker: PullBroker) -> None:
         leaving, staying = broker.waiter(1), broker.waiter(1)
         broker.announce([1])

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import msgspec
 import pytest
 
 from aftercommit.domain import commands as c
@@ -242,11 +241,3 @@ def test_a_confirmed_message_of_a_paused_topic_waits_also_at_the_built_in_broker
     life.step(c.Confirm(id=life.say.id, app=life.world.orders, actor="orders", pullable=True))
 
     assert life.message.status == "pending_send"
-
-
-def test_a_prepare_that_comes_confirmed_is_sent_at_once_by_the_built_in_broker():
-    life = Life(make_world())
-
-    life.do(msgspec.structs.replace(life.say.prepare(confirmed=True), pullable=True))
-
-    assert life.message.status == "sent"

@@ -5,8 +5,15 @@ import asyncio
 from aftercommit.domain.commands import CheckOutcome
 from aftercommit.domain.lifecycle import Refusal
 from aftercommit.ports.broker import Refused, Unavailable
-from aftercommit.wire import AppRequest, CheckResult, RedeliverRequest, ResolveRequest
-from tests.service.world import BILLING, OPERATOR, ORDERS, ScriptedBroker, world
+from aftercommit.wire import (
+    AppRequest,
+    CheckResult,
+    RedeliverRequest,
+    ResolveRequest,
+    SubscriptionRequest,
+    TopicRequest,
+)
+from tests.service.world import BILLING, OPERATOR, ORDERS, TOPIC, ScriptedBroker, world
 
 
 async def test_a_confirmed_message_is_pulled_once_and_completed() -> None:
@@ -329,3 +336,78 @@ async def test_the_timeline_tells_what_a_check_decided_and_in_which_order() -> N
             [("prepared", "pending_confirmation"), ("checked", "pending_send"), ("sent", "sent")],
             [("prepared", "pending_confirmation"), ("checked", "rolled_back")],
         ]
+
+
+async def test_a_topic_registered_while_its_first_message_arrives_keeps_what_was_registered() -> None:
+    async with world() as w:
+        topic = TopicRequest(
+            subscriptions=[SubscriptionRequest(name="billing", app="billing")], policy={"checks_max": 3}
+        )
+        app = AppRequest(check_url="http://127.0.0.1:1/")
+        await asyncio.gather(
+            w.services.registry.put_topic(ORDERS, TOPIC, topic),
+            w.services.registry.put_app(ORDERS, "orders", app),
+            *(w.prepare() for _ in range(5)),
+        )
+        shown = w.services.registry.get_topic(TOPIC)
+        assert [each.name for each in shown.subscriptions] == ["billing"]
+        assert shown.policy["checks_max"] == 3
+        assert w.services.registry.get_app(ORDERS, "orders").check_url == "http://127.0.0.1:1/"
+
+
+async def test_of_two_partial_changes_of_a_topic_at_once_neither_undoes_the_other() -> None:
+    async with world() as w:
+        await w.register()
+        more = [SubscriptionRequest(name=each, app="billing") for each in ("billing", "shipping")]
+        await asyncio.gather(
+            w.services.registry.put_topic(ORDERS, TOPIC, TopicRequest(subscriptions=more)),
+            w.services.registry.put_topic(ORDERS, TOPIC, TopicRequest(policy={"checks_max": 3})),
+        )
+        shown = w.services.registry.get_topic(TOPIC)
+        assert len(shown.subscriptions) == 2
+        assert shown.policy["checks_max"] == 3
+
+
+async def test_resuming_wakes_every_waiting_consumer() -> None:
+    async with world() as w:
+        await w.register()
+        await w.services.registry.pause(TOPIC)
+        ids = {await w.confirmed() for _ in range(3)}
+        pulls = [asyncio.create_task(w.services.pulling.pull(BILLING, TOPIC, "billing", 1, 30)) for _ in range(3)]
+        await w.clock.settle()
+        await w.services.registry.resume(TOPIC)
+        await w.clock.run(0.1)
+        assert {each.id for pull in pulls for each in await pull} == ids
+
+
+async def test_redelivering_does_not_cut_the_last_attempt_short() -> None:
+    async with world() as w:
+        await w.register(redelivery_seconds=[600], deliveries_max=1)
+        message_id = await w.confirmed()
+        await w.clock.settle()
+        await w.pull()
+        outcome = await w.services.operation.redeliver(OPERATOR, message_id, RedeliverRequest())
+        await w.clock.run(10)
+        assert (outcome.status, await w.status(message_id)) == ("sent", "sent")
+
+
+async def test_a_new_check_address_does_not_wait_for_what_the_old_one_did() -> None:
+    async with world() as w:
+        await w.register(check_after_seconds=1, check_interval_seconds=1)
+        w.initiator.reachable = False
+        message_id = await w.prepare()
+        await w.clock.run(60)
+        w.initiator.reachable = True
+        w.initiator.outcomes[message_id] = CheckOutcome.COMMITTED
+        await w.services.registry.put_app(ORDERS, "orders", AppRequest(check_url="http://127.0.0.1:2/"))
+        await w.clock.run(2.5)
+        assert await w.status(message_id) == "sent"
+
+
+async def test_a_time_long_past_is_due_at_once_and_can_be_shown() -> None:
+    async with world() as w:
+        await w.register()
+        message_id = await w.confirmed(deliver_at="0001-01-01T00:00:00+14:00")
+        await w.clock.settle()
+        shown = await w.services.inspection.get(OPERATOR, message_id)
+        assert (shown.status, shown.deliver_at) == ("sent", "1970-01-01T00:00:00.000Z")

@@ -57,7 +57,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         body=AppRequest,
         answer=AppAnswer,
         created=True,
-        problems=("invalid_app", "invalid_check_url"),
+        problems=("invalid_app", "invalid_address"),
     ),
     Route(
         method="GET",

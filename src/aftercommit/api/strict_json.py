@@ -155,7 +155,11 @@ def _pointer(path: str, body: bytes) -> str:
 
 
 def _first_not_text(body: bytes, steps: list[str]) -> list[str]:
-    value: object = msgspec.json.decode(body)
+    try:
+        value: object = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        # Well-formed, but with a number in it that no float can hold.
+        return []
     for step in steps:
         if isinstance(value, dict):
             value = value.get(step)

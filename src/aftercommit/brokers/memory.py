@@ -43,6 +43,11 @@ class MemoryBroker:
             if sleeping is not None:
                 sleeping.set()
 
+    def announce_all(self, subscription: int) -> None:
+        """Wake the whole line."""
+        for waiter in self._waiters.get(subscription, ()):
+            waiter.set()
+
     def waiter(self, subscription: int) -> asyncio.Event:
         """A place in the line of a subscription."""
         event = asyncio.Event()

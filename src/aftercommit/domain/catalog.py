@@ -97,6 +97,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions: Mapping[int, Subscription] = {}
     _apps_by_name: Mapping[str, App] = {}
     _topics_by_name: Mapping[str, Topic] = {}
+    _subscriptions_by_name: Mapping[tuple[int, str], Subscription] = {}
     _routes: Mapping[int, tuple[Subscription, ...]] = {}
     _policies: Mapping[tuple[int, int | None], Policy] = {}
 
@@ -111,12 +112,19 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
         """A snapshot with its look-ups built."""
         app_list, topic_list, all_subscriptions = list(apps), list(topics), list(subscriptions)
         live = [topic for topic in topic_list if topic.removed_at is None]
+        of_topic: dict[int, list[Subscription]] = {}
+        for each in all_subscriptions:
+            of_topic.setdefault(each.topic, []).append(each)
         policies: dict[tuple[int, int | None], Policy] = {
-            (topic.id, None): Policy.merged(topic.policy) for topic in topic_list
+            (topic.id, None): Policy.merged(topic.policy) if topic.policy else _DEFAULT_POLICY for topic in topic_list
         }
         topics_by_id = {topic.id: topic for topic in topic_list}
         for each in all_subscriptions:
-            policies[each.topic, each.id] = Policy.merged(topics_by_id[each.topic].policy, each.policy)
+            policies[each.topic, each.id] = (
+                Policy.merged(topics_by_id[each.topic].policy, each.policy)
+                if each.policy
+                else policies[each.topic, None]
+            )
         return cls(
             next_id=next_id,
             apps={app.id: app for app in app_list},
@@ -124,7 +132,10 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
             subscriptions={each.id: each for each in all_subscriptions},
             _apps_by_name={app.name: app for app in app_list},
             _topics_by_name={topic.name: topic for topic in live},
-            _routes={topic.id: _route(topic, all_subscriptions) for topic in live},
+            _subscriptions_by_name={
+                (each.topic, each.name): each for each in all_subscriptions if each.removed_at is None
+            },
+            _routes={topic.id: _route(of_topic.get(topic.id, ())) for topic in live},
             _policies=policies,
         )
 
@@ -142,14 +153,7 @@ class Catalog(msgspec.Struct, frozen=True, kw_only=True):
 
     def subscription(self, topic: int, name: str) -> Subscription | None:
         """The topic's subscription of that name, the implicit one included, unless it was removed."""
-        return next(
-            (
-                each
-                for each in self.subscriptions.values()
-                if each.topic == topic and each.name == name and each.removed_at is None
-            ),
-            None,
-        )
+        return self._subscriptions_by_name.get((topic, name))
 
     def explicit(self, topic: int) -> tuple[Subscription, ...]:
         """The subscriptions somebody registered."""
@@ -293,8 +297,8 @@ def _with(
     )
 
 
-def _route(topic: Topic, subscriptions: Iterable[Subscription]) -> tuple[Subscription, ...]:
-    present = [each for each in subscriptions if each.topic == topic.id and each.removed_at is None]
+def _route(subscriptions: Iterable[Subscription]) -> tuple[Subscription, ...]:
+    present = [each for each in subscriptions if each.removed_at is None]
     return tuple(each for each in present if not each.implicit) or tuple(present)
 
 

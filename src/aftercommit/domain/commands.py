@@ -21,11 +21,10 @@ class CheckOutcome(StrEnum):
 
 
 class Prepare(msgspec.Struct, frozen=True, kw_only=True):
-    """Store a new message. Repeating it with the same content changes nothing. `pullable`: as of `Confirm`."""
+    """Store a new message. Repeating it with the same content changes nothing."""
 
     message: Message
     content: Content
-    pullable: bool = False
 
     @property
     def id(self) -> str:

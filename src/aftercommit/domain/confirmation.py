@@ -41,16 +41,16 @@ def homeless(prepare: c.Prepare, context: Context) -> Outcome | None:
 def first_state(prepare: c.Prepare, context: Context) -> Message:
     """The state a prepared message is stored with: to be checked, or, where it came confirmed, to be sent."""
     message = prepare.message
-    if message.status is not Status.PENDING_SEND:
-        return message
-    return _sent_if_due(confirmed(message, context), context) if prepare.pullable else confirmed(message, context)
+    return confirmed(message, context) if message.status is Status.PENDING_SEND else message
 
 
 def repeated(prepare: c.Prepare, present: Message, fingerprint: bytes | None) -> Outcome:
     """The answer to a prepare whose id is stored already. `fingerprint` is the stored one (None: a tombstone)."""
-    same = present.app == prepare.message.app and fingerprint in (None, prepare.content.fingerprint)
-    if not same:
-        detail = f"Message {present.id} is stored already with other content."
+    detail = f"Message {present.id} is stored already with other content."
+    if present.app != prepare.message.app:
+        # Another application's: its status is not this caller's to know.
+        return Outcome(id=present.id, refusal=Refusal.ID_CONFLICT, detail=detail)
+    if fingerprint not in (None, prepare.content.fingerprint):
         return refused(present, Refusal.ID_CONFLICT, detail).outcome
     if present.status is Status.ROLLED_BACK:
         return refused(present, Refusal.ROLLED_BACK, f"Message {present.id} was rolled back.").outcome
@@ -125,7 +125,9 @@ def check_answered(command: c.CheckAnswered, message: Message, context: Context)
         return absent(command.id)
     counts = command.made and not command.counted and message.status in UNCONFIRMED
     checks = message.checks + counts
-    asked = replace(message, checks=checks, checked_at=context.now if counts else message.checked_at)
+    # Without any check so far, the first that cannot be made begins the time in which none could.
+    begins = not command.made and message.checked_at is None and message.status in UNCONFIRMED
+    asked = replace(message, checks=checks, checked_at=context.now if counts or begins else message.checked_at)
     match command.outcome:
         case c.CheckOutcome.COMMITTED:
             event = _checked(message, context, checks, Status.PENDING_SEND, command)
@@ -229,7 +231,7 @@ def _still_unknown(command: c.CheckAnswered, message: Message, context: Context)
     if not isinstance(decide(Event.CHECK_UNKNOWN, message.status), Move):
         return stale(message)
     policy = context.catalog.policy(message.topic)
-    quiet = context.now - (message.checked_at or message.prepared_at)
+    quiet = context.now - (message.checked_at or context.now)
     event = timeline(
         message,
         context,

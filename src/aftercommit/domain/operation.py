@@ -121,9 +121,10 @@ def _due_now(delivery: Delivery, topic: int, context: Context) -> Delivery:
             error=None,
             due=Due(DueKind.SEND, topic, context.now),
         )
-    if delivery.due is not None:
-        return replace(delivery, due=_no_later(delivery.due, context))
-    return delivery
+    if delivery.due is None or delivery.due.kind is DueKind.EXPIRE:
+        # The last attempt is out, and keeps its whole interval: coming sooner would only end it.
+        return delivery
+    return replace(delivery, due=_no_later(delivery.due, context))
 
 
 def _no_later(due: Due, context: Context) -> Due:

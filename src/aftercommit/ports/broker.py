@@ -71,6 +71,9 @@ class PullBroker(Broker, Protocol):
     def announce(self, subscriptions: Iterable[int]) -> None:
         """Deliveries of these subscriptions became pullable: wake whoever waits for one."""
 
+    def announce_all(self, subscription: int) -> None:
+        """Any number of deliveries of the subscription may have become pullable: wake everybody who waits for one."""
+
     def waiter(self, subscription: int) -> asyncio.Event:
         """An event that the next announcement of the subscription sets. Give it back with `leave`."""
 

@@ -22,6 +22,8 @@ from aftercommit.wire import CHECKS_PER_CALL_MAX, Check, CheckResult, rfc3339
 
 SWEEP_SECONDS: Final = 1.0
 CALLS_PER_APP_MAX: Final = 4
+# Those that may wait longer stay in front of those that may not: look at many.
+UNASKED_MAX: Final = 1000
 WAIT_MAX_SECONDS: Final = 30.0
 LOOK_AGAIN_SECONDS: Final = 1.0
 
@@ -58,6 +60,11 @@ class Checking:
         await self.lanes.sweep_if_due()
         await asyncio.gather(*(self._check(app) for app in self.lanes.take_due()))
         return self.lanes.seconds_until_next()
+
+    def address_changed(self, app: int) -> None:
+        """The application may be reached elsewhere now: how the old address did says nothing about the new one."""
+        self._breaker.succeeded(app)
+        self.lanes.expect(app, self._clock.now())
 
     def stop(self) -> None:
         """Send everybody who waits for questions home, with none."""
@@ -118,7 +125,7 @@ class Checking:
         app = self._directory.catalog.apps[app_id]
         calls = self._calls.setdefault(app_id, set())
         if app.check_url is None:
-            claimed = await self._gatherer.claim(ClaimUnasked(app=app_id, limit=CHECKS_PER_CALL_MAX))
+            claimed = await self._gatherer.claim(ClaimUnasked(app=app_id, limit=UNASKED_MAX))
             self._told_undecided(claimed.parked, claimed.seen)
             return
         if len(calls) >= CALLS_PER_APP_MAX or not self._breaker.closed(app_id):

@@ -5,6 +5,7 @@ import asyncio
 from aftercommit.domain.catalog import (
     App,
     Catalog,
+    CatalogEdit,
     Subscription,
     Topic,
     TopicSpec,
@@ -81,8 +82,13 @@ class Directory:
         async with self._registering:
             known = self.catalog.app(name)
             if known is None:
+                # Decided inside the edit: a registration that was asked for meanwhile must not be undone.
                 await self._store.edit_catalog(
-                    lambda catalog: put_app(catalog, name, self._clock.now(), check_url=None, check_signed=signed),
+                    lambda catalog: (
+                        CatalogEdit(catalog=catalog)
+                        if catalog.app(name)
+                        else put_app(catalog, name, self._clock.now(), check_url=None, check_signed=signed)
+                    ),
                     self._clock.now(),
                 )
         return require_app(self.catalog, name)
@@ -98,6 +104,11 @@ class Directory:
             if self.catalog.topic(name) is None:
                 spec = TopicSpec(name=name, app=app.id)
                 await self._store.edit_catalog(
-                    lambda catalog: put_topic(catalog, spec, self._clock.now()), self._clock.now()
+                    lambda catalog: (
+                        CatalogEdit(catalog=catalog)
+                        if catalog.topic(name)
+                        else put_topic(catalog, spec, self._clock.now())
+                    ),
+                    self._clock.now(),
                 )
         return require_topic(self.catalog, name)

@@ -128,7 +128,6 @@ class Intake:
             now=now,
             chance=self._chance(),
             traceparent=traceparent,
-            pullable=self._announce is not None,
         )
 
     def _confirms(self, caller: Caller, ids: Sequence[str]) -> list[Confirm]:

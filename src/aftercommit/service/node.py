@@ -150,6 +150,7 @@ class Node:
                 new_secret=chance.new_secret,
                 new_id=chance.new_id,
                 changed=self._topic_changed,
+                address_changed=checks.address_changed,
             ),
             inspection=Inspection(store, directory, clock=clock, rates=rates),
             operation=Operation(
@@ -216,5 +217,6 @@ class Node:
 
     def _topic_changed(self, topic: int) -> None:
         self._wake(topic, self._backends.clock.now())
-        for subscription in self._directory.catalog.route(topic):
-            self._announce(subscription.id)
+        if self._backends.pulls is not None:
+            for subscription in self._directory.catalog.route(topic):
+                self._backends.pulls.announce_all(subscription.id)

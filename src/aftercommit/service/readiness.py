@@ -1,13 +1,17 @@
 """Whether this node can do its work, and if not, what stands in the way."""
 
+import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from aftercommit.domain.errors import TemporarilyUnavailable
 from aftercommit.ports.store import Reader
 from aftercommit.service.loop import Supervisor
+
+# Shorter than the time-out of the usual probe.
+PING_SECONDS: Final = 0.9
 
 
 class Readiness:
@@ -38,7 +42,10 @@ class Readiness:
 
     async def _store(self) -> str:
         try:
-            await self._reader.ping()
+            async with asyncio.timeout(PING_SECONDS):
+                await self._reader.ping()
+        except TimeoutError:
+            return f"The store did not write within {PING_SECONDS:g} s."
         except TemporarilyUnavailable as error:
             return error.detail
         return "ok"

@@ -38,7 +38,6 @@ def read_prepare(
     now: int,
     chance: float,
     traceparent: str | None,
-    pullable: bool = False,
 ) -> Prepare:
     """The message a request asks for. Raises `CallerError` with the field at fault."""
     form, payload = _payload(request)
@@ -68,7 +67,7 @@ def read_prepare(
         deliver_at=deliver_at,
         due=check,
     )
-    return Prepare(message=message, content=content, pullable=pullable)
+    return Prepare(message=message, content=content)
 
 
 def require_id(message_id: str, now: int) -> None:
@@ -120,7 +119,8 @@ def _deliver_at(request: PrepareRequest, now: int) -> int | None:
         raise Invalid("invalid_delay", "deliver_at must be an RFC 3339 time with its zone.", "/deliver_at")
     if at > now + DELAY_MAX_SECONDS * MS:
         raise Invalid("invalid_delay", "deliver_at must not be over 30 days ahead.", "/deliver_at")
-    return at
+    # What is long past is due at once; times before 1970 are not kept.
+    return max(at, 0)
 
 
 def _check_after(request: PrepareRequest, policy: Policy) -> float:

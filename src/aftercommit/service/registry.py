@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from aftercommit.domain.catalog import (
+    Catalog,
     Secret,
     SubscriptionSpec,
     TopicSpec,
@@ -48,6 +49,7 @@ class Registry:
         new_secret: Callable[[], str],
         new_id: Callable[[], str],
         changed: Callable[[int], None],
+        address_changed: Callable[[int], None],
     ) -> None:
         self._store = store
         self._directory = directory
@@ -56,6 +58,7 @@ class Registry:
         self._new_secret = new_secret
         self._new_id = new_id
         self._changed = changed
+        self._address_changed = address_changed
 
     async def put_app(self, caller: Caller, name: str, request: AppRequest) -> tuple[AppAnswer, bool]:
         """Register an application. The first time it gets a signing secret, shown in this answer only."""
@@ -71,7 +74,9 @@ class Registry:
             ),
             now,
         )
-        return app_answer(require_app(edit.catalog, name), shown=secret.id), edit.created
+        app = require_app(edit.catalog, name)
+        self._address_changed(app.id)
+        return app_answer(app, shown=secret.id), edit.created
 
     def get_app(self, caller: Caller, name: str) -> AppAnswer:
         """A registered application; its secrets are only named."""
@@ -89,23 +94,14 @@ class Registry:
     ) -> tuple[TopicAnswer, bool]:
         """Create or change a topic. What the request leaves out stays as it is."""
         owner = await self._directory.ensure_app(caller.app)
-        known = self._directory.catalog.topic(name)
         listed = None if request.subscriptions is None else [await self._spec(caller, e) for e in request.subscriptions]
-        kept = [
-            SubscriptionSpec(name=e.name, app=e.app, push_url=e.push_url, report=e.report, policy=e.policy)
-            for e in (self._directory.catalog.explicit(known.id) if known else ())
-        ]
-        destination = known.destination if known is not None else None
-        spec = TopicSpec(
-            name=name,
-            app=owner.id,
-            subscriptions=tuple(kept if listed is None else listed),
-            policy=request.policy if request.policy is not None else (known.policy if known else {}),
-            destination=request.destination if request.destination is not None else destination,
-        )
         now = self._clock.now()
+        # What stays is looked up inside the edit, so that of two changes at once neither undoes the other.
         edit = await self._store.edit_catalog(
-            lambda catalog: put_topic(catalog, spec, now, force=force or request.force), now
+            lambda catalog: put_topic(
+                catalog, _changed_spec(catalog, owner.id, name, request, listed), now, force=force or request.force
+            ),
+            now,
         )
         topic = require_topic(self._directory.catalog, name)
         self._changed(topic.id)
@@ -150,3 +146,28 @@ class Registry:
 
     def _make_secret(self, now: int) -> Secret:
         return Secret(id=self._new_id(), value=self._new_secret(), created_at=now)
+
+
+def _changed_spec(
+    catalog: Catalog, owner: int, name: str, request: TopicRequest, listed: list[SubscriptionSpec] | None
+) -> TopicSpec:
+    known = catalog.topic(name)
+    if known is None:
+        return TopicSpec(
+            name=name,
+            app=owner,
+            subscriptions=tuple(listed or ()),
+            policy=request.policy or {},
+            destination=request.destination,
+        )
+    kept = [
+        SubscriptionSpec(name=each.name, app=each.app, push_url=each.push_url, report=each.report, policy=each.policy)
+        for each in catalog.explicit(known.id)
+    ]
+    return TopicSpec(
+        name=name,
+        app=owner,
+        subscriptions=tuple(kept if listed is None else listed),
+        policy=known.policy if request.policy is None else request.policy,
+        destination=known.destination if request.destination is None else request.destination,
+    )

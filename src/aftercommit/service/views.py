@@ -160,7 +160,9 @@ def _policy(directory: Directory, topic: int, subscription: int | None = None) -
 def _timeline(stored: Stored, directory: Directory) -> list[TimelineEvent]:
     """The history: what the columns of the message tell, and the lines stored beside it, oldest first."""
     message = stored.message
-    told = [_line(message, message.prepared_at, "prepared", Status.PENDING_CONFIRMATION, directory)]
+    told = []
+    if message.topic is not None:
+        told.append(_line(message, message.prepared_at, "prepared", Status.PENDING_CONFIRMATION, directory))
     lines = list(stored.events)
     if message.confirmed_at is not None and not _recorded(lines, message.confirmed_at, Status.PENDING_SEND):
         told.append(_line(message, message.confirmed_at, "confirmed", Status.PENDING_SEND, directory))

@@ -1,5 +1,6 @@
 """What requests and answers have in common, and how times are written."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -9,6 +10,7 @@ import msgspec
 BATCH_ITEMS_MAX: Final = 1000
 PULL_MAX: Final = 100
 CHECKS_PER_CALL_MAX: Final = 100
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,10 +38,10 @@ def rfc3339(at: int) -> str:
 
 def parse_time(text: str) -> int | None:
     """RFC 3339 with a time zone, as milliseconds since 1970; None for anything else."""
+    if not _RFC3339.fullmatch(text):
+        return None
     try:
-        parsed = datetime.fromisoformat(text)
-        if parsed.tzinfo is None:
-            return None
+        parsed = datetime.fromisoformat(text.upper())
         return round((parsed - _EPOCH) / timedelta(milliseconds=1))
     except (ValueError, OverflowError):
         return None
