@@ -4,16 +4,8 @@ import asyncio
 
 from aftercommit.domain.commands import CheckOutcome
 from aftercommit.domain.lifecycle import Refusal
-from aftercommit.ports.broker import Refused, Unavailable
-from aftercommit.wire import (
-    AppRequest,
-    CheckResult,
-    RedeliverRequest,
-    ResolveRequest,
-    SubscriptionRequest,
-    TopicRequest,
-)
-from tests.service.world import BILLING, OPERATOR, ORDERS, TOPIC, ScriptedBroker, world
+from aftercommit.wire import AppRequest, CheckResult, RedeliverRequest, ResolveRequest
+from tests.service.world import BILLING, OPERATOR, ORDERS, TOPIC, world
 
 
 async def test_a_confirmed_message_is_pulled_once_and_completed() -> None:
@@ -260,70 +252,6 @@ async def test_settled_messages_are_forgotten_after_their_retention_and_live_one
         assert [each.refusal for each in found] == [Refusal.UNKNOWN_MESSAGE, None]
 
 
-async def test_an_outside_broker_gets_each_message_once_and_again_when_nobody_reports() -> None:
-    broker = ScriptedBroker()
-    async with world(broker) as w:
-        await w.register(redelivery_seconds=[5], deliveries_max=2)
-        message_id = await w.confirmed()
-        await w.clock.settle()
-        assert [(each.id, each.attempt, each.subscriptions) for each in broker.published] == [(message_id, 1, None)]
-        await w.clock.run(7)
-        assert [(each.attempt, each.subscriptions) for each in broker.published[1:]] == [(2, ("billing",))]
-        await w.clock.run(7)
-        assert len(broker.published) == 2
-        assert await w.status(message_id) == "undelivered"
-
-
-async def test_a_broker_that_is_down_uses_no_budget_and_gets_everything_when_it_is_back() -> None:
-    broker = ScriptedBroker()
-    broker.otherwise = Unavailable("connection refused")
-    async with world(broker) as w:
-        await w.register(publish_attempts_max=1)
-        ids = {await w.confirmed() for _ in range(5)}
-        await w.clock.run(120)
-        assert broker.published == []
-        shown = await w.services.inspection.get(OPERATOR, next(iter(ids)))
-        assert (shown.status, shown.attempts) == ("pending_send", 0)
-
-        broker.otherwise = None
-        await w.clock.run(20)
-
-        assert {each.id for each in broker.published} == ids
-
-
-async def test_a_message_the_broker_refuses_is_offered_again_and_then_parked() -> None:
-    broker = ScriptedBroker()
-    async with world(broker) as w:
-        await w.register(publish_attempts_max=2, publish_retry_seconds=3)
-        broker.answers = [Refused("queue full"), Refused("queue full")]
-        message_id = await w.confirmed()
-        await w.clock.settle()
-        assert await w.status(message_id) == "pending_send"
-        await w.clock.run(10)
-        assert await w.status(message_id) == "undelivered"
-        assert broker.published == []
-
-
-async def test_a_redelivery_is_aimed_at_the_subscription_that_has_not_settled() -> None:
-    broker = ScriptedBroker()
-    async with world(broker) as w:
-        await w.register(("billing", "shipping"), redelivery_seconds=[5])
-        message_id = await w.confirmed()
-        await w.clock.settle()
-        await w.services.reports.complete(BILLING, message_id, "billing")
-        await w.clock.run(7)
-        assert [(each.attempt, each.subscriptions) for each in broker.published] == [(1, None), (2, ("shipping",))]
-
-
-async def test_two_subscriptions_that_do_not_settle_are_each_sent_to_alone() -> None:
-    broker = ScriptedBroker()
-    async with world(broker) as w:
-        await w.register(("billing", "shipping"), redelivery_seconds=[5])
-        await w.confirmed()
-        await w.clock.run(7)
-        assert sorted(str(each.subscriptions) for each in broker.published[1:]) == ["('billing',)", "('shipping',)"]
-
-
 async def test_the_timeline_tells_what_a_check_decided_and_in_which_order() -> None:
     async with world() as w:
         await w.register(check_after_seconds=1)
@@ -336,36 +264,6 @@ async def test_the_timeline_tells_what_a_check_decided_and_in_which_order() -> N
             [("prepared", "pending_confirmation"), ("checked", "pending_send"), ("sent", "sent")],
             [("prepared", "pending_confirmation"), ("checked", "rolled_back")],
         ]
-
-
-async def test_a_topic_registered_while_its_first_message_arrives_keeps_what_was_registered() -> None:
-    async with world() as w:
-        topic = TopicRequest(
-            subscriptions=[SubscriptionRequest(name="billing", app="billing")], policy={"checks_max": 3}
-        )
-        app = AppRequest(check_url="http://127.0.0.1:1/")
-        await asyncio.gather(
-            w.services.registry.put_topic(ORDERS, TOPIC, topic),
-            w.services.registry.put_app(ORDERS, "orders", app),
-            *(w.prepare() for _ in range(5)),
-        )
-        shown = w.services.registry.get_topic(TOPIC)
-        assert [each.name for each in shown.subscriptions] == ["billing"]
-        assert shown.policy["checks_max"] == 3
-        assert w.services.registry.get_app(ORDERS, "orders").check_url == "http://127.0.0.1:1/"
-
-
-async def test_of_two_partial_changes_of_a_topic_at_once_neither_undoes_the_other() -> None:
-    async with world() as w:
-        await w.register()
-        more = [SubscriptionRequest(name=each, app="billing") for each in ("billing", "shipping")]
-        await asyncio.gather(
-            w.services.registry.put_topic(ORDERS, TOPIC, TopicRequest(subscriptions=more)),
-            w.services.registry.put_topic(ORDERS, TOPIC, TopicRequest(policy={"checks_max": 3})),
-        )
-        shown = w.services.registry.get_topic(TOPIC)
-        assert len(shown.subscriptions) == 2
-        assert shown.policy["checks_max"] == 3
 
 
 async def test_resuming_wakes_every_waiting_consumer() -> None:
@@ -389,19 +287,6 @@ async def test_redelivering_does_not_cut_the_last_attempt_short() -> None:
         outcome = await w.services.operation.redeliver(OPERATOR, message_id, RedeliverRequest())
         await w.clock.run(10)
         assert (outcome.status, await w.status(message_id)) == ("sent", "sent")
-
-
-async def test_a_new_check_address_does_not_wait_for_what_the_old_one_did() -> None:
-    async with world() as w:
-        await w.register(check_after_seconds=1, check_interval_seconds=1)
-        w.initiator.reachable = False
-        message_id = await w.prepare()
-        await w.clock.run(60)
-        w.initiator.reachable = True
-        w.initiator.outcomes[message_id] = CheckOutcome.COMMITTED
-        await w.services.registry.put_app(ORDERS, "orders", AppRequest(check_url="http://127.0.0.1:2/"))
-        await w.clock.run(2.5)
-        assert await w.status(message_id) == "sent"
 
 
 async def test_a_time_long_past_is_due_at_once_and_can_be_shown() -> None:

@@ -63,7 +63,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
         yield made
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(states=st.lists(message_states, min_size=1, max_size=4))
 def test_every_state_comes_back_whatever_was_stored_before(
     connection: sqlite3.Connection, states: list[Message]
@@ -88,7 +88,7 @@ def test_every_state_comes_back_whatever_was_stored_before(
     connection.execute("ROLLBACK")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     contents=st.lists(
         st.builds(
@@ -115,7 +115,7 @@ def test_every_content_comes_back_byte_for_byte(connection: sqlite3.Connection, 
     connection.execute("ROLLBACK")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     events=st.lists(
         st.builds(
