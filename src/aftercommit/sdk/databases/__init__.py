@@ -1,0 +1,1 @@
+"""Other people's databases: one file per driver behind one seam (`port`), dialects as data."""

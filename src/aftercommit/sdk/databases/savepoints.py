@@ -1,0 +1,75 @@
+"""Which savepoints are open, and which moments a rollback has undone."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+_STATEMENT: Final = re.compile(
+    r"\s*(?:(?P<set>SAVEPOINT)|(?P<release>RELEASE(?:\s+SAVEPOINT)?)"
+    r"|(?P<undo>ROLLBACK(?:\s+(?:WORK|TRANSACTION))?\s+TO(?:\s+SAVEPOINT)?))\s+(?P<name>[^\s;]+)",
+    re.IGNORECASE,
+)
+_FIRST_LETTERS: Final = frozenset("SsRr \t\n")
+
+
+class _Savepoint:
+    __slots__ = ("name", "undone")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.undone = False
+
+
+class Savepoints:
+    """Told of every savepoint by whoever sees it: the events of a driver or library, or our own `tx.savepoint()`."""
+
+    def __init__(self) -> None:
+        self._root = _Savepoint("")
+        self._open: list[_Savepoint] = []
+
+    def saw(self, statement: str) -> None:
+        """A statement was sent; most have nothing to do with savepoints."""
+        if statement[:1] not in _FIRST_LETTERS or not (found := _STATEMENT.match(statement)):
+            return
+        name = found["name"].strip('"`').lower()
+        if found["set"]:
+            self.opened(name)
+        elif found["release"]:
+            self.released(name)
+        else:
+            self.undone(name)
+
+    def opened(self, name: str) -> None:
+        """A savepoint was set."""
+        self._open.append(_Savepoint(name))
+
+    def released(self, name: str) -> None:
+        """A savepoint, and every one inside it, became part of what is around it."""
+        self._pop(name)
+
+    def undone(self, name: str) -> None:
+        """Everything since a savepoint was rolled back."""
+        for each in self._pop(name):
+            each.undone = True
+
+    def ended(self) -> None:
+        """The transaction itself ended: what was watched in it is no part of the next one."""
+        self._root.undone = True
+        for each in self._open:
+            each.undone = True
+        self._root, self._open = _Savepoint(""), []
+
+    def watch(self) -> Callable[[], bool]:
+        """The result says whether this moment is still part of the transaction that is open now."""
+        around = (self._root, *self._open)
+        return lambda: not any(each.undone for each in around)
+
+    def _pop(self, name: str) -> list[_Savepoint]:
+        names = [each.name for each in self._open]
+        if name not in names:
+            return []
+        # Of two with the same name the inner one is meant.
+        first = len(names) - 1 - names[::-1].index(name)
+        popped = self._open[first:]
+        del self._open[first:]
+        return popped

@@ -1,0 +1,364 @@
+"""SQLAlchemy: Session and Connection, AsyncSession and AsyncConnection, Engine and AsyncEngine."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
+
+from aftercommit.sdk.databases.dialects import DIALECTS, SQLITE, Dialect
+from aftercommit.sdk.databases.places import format_places, numbered_places
+from aftercommit.sdk.databases.port import Database, Handle, Misused
+from aftercommit.sdk.databases.savepoints import Savepoints
+
+_RENDER: Final[dict[str, Callable[[str], str]]] = {
+    "qmark": str,
+    "format": format_places,
+    "pyformat": format_places,
+    "numeric_dollar": numbered_places,
+}
+
+
+class _Watched:
+    """Tells a `Savepoints` what happens on one SQLAlchemy connection, from `attach` to `detach`."""
+
+    def __init__(self) -> None:
+        self.savepoints = Savepoints()
+        self._connection: Connection | None = None
+
+    def attach(self, connection: Connection) -> None:
+        """Listen to this connection, and no longer to another."""
+        if connection is self._connection:
+            return
+        self.detach()
+        self._connection = connection
+        for name, listener in self._listeners():
+            event.listen(connection, name, listener)
+
+    def detach(self) -> None:
+        """Listen no more."""
+        if self._connection is not None:
+            for name, listener in self._listeners():
+                event.remove(self._connection, name, listener)
+            self._connection = None
+
+    def _listeners(self) -> tuple[tuple[str, Callable[..., None]], ...]:
+        return (("before_cursor_execute", self._saw), ("commit", self._ended), ("rollback", self._ended))
+
+    def _saw(self, _connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:
+        self.savepoints.saw(statement)
+
+    def _ended(self, _connection: Connection) -> None:
+        self.savepoints.ended()
+
+
+class ConnectionHandle:
+    """A Connection of the user's, or of ours."""
+
+    blocking = True
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._watched = _Watched()
+        self.dialect = _dialect_of(connection)
+
+    async def begin(self) -> None:
+        """Join the transaction that is open, or begin one."""
+        _require_top_level(nested=self._connection.in_nested_transaction())
+        if not self._connection.in_transaction():
+            self._connection.begin()
+        _require_transaction(self._connection)
+        self._watched.attach(self._connection)
+
+    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement of ours."""
+        return _execute(self._connection, statement, parameters)
+
+    async def flush(self) -> None:
+        """A connection holds nothing back."""
+
+    async def commit(self) -> None:
+        """Commit."""
+        try:
+            self._connection.commit()
+        finally:
+            self._watched.detach()
+
+    async def rollback(self) -> None:
+        """Roll back."""
+        try:
+            self._connection.rollback()
+        finally:
+            self._watched.detach()
+
+    def in_transaction(self) -> bool:
+        """Whether SQLAlchemy has begun one."""
+        return self._connection.in_transaction()
+
+    def watch(self) -> Callable[[], bool]:
+        """By the statements and events of the connection."""
+        return self._watched.savepoints.watch()
+
+    def separate(self) -> Database:
+        """Another connection of its engine, because this one may be what was lost."""
+        return EngineDatabase(self._connection.engine)
+
+
+class SessionHandle:
+    """A Session; its business data must go to the one engine that `get_bind()` names."""
+
+    blocking = True
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._watched = _Watched()
+        bind = session.get_bind()
+        self._engine = bind if isinstance(bind, Engine) else bind.engine
+        self.dialect = _dialect_of(bind)
+
+    async def begin(self) -> None:
+        """Join the transaction that is open, or begin one."""
+        _require_top_level(nested=self._session.in_nested_transaction())
+        connection = self._session.connection()
+        _require_transaction(connection)
+        self._watched.attach(connection)
+
+    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement of ours on the session's connection."""
+        return _execute(self._session.connection(), statement, parameters)
+
+    async def flush(self) -> None:
+        """Send what is pending."""
+        self._session.flush()
+
+    async def commit(self) -> None:
+        """Commit, with the session's own events."""
+        try:
+            self._session.commit()
+        finally:
+            self._watched.detach()
+
+    async def rollback(self) -> None:
+        """Roll back, with the session's own events."""
+        try:
+            self._session.rollback()
+        finally:
+            self._watched.detach()
+
+    def in_transaction(self) -> bool:
+        """Whether the session has begun one."""
+        return self._session.in_transaction()
+
+    def watch(self) -> Callable[[], bool]:
+        """By the statements and events of the session's connection."""
+        return self._watched.savepoints.watch()
+
+    def separate(self) -> Database:
+        """A connection of the engine, so that neither objects nor events of the session are touched."""
+        return EngineDatabase(self._engine)
+
+
+class AsyncConnectionHandle:
+    """An AsyncConnection of the user's, or of ours."""
+
+    blocking = False
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+        self._watched = _Watched()
+        self.dialect = _dialect_of(connection)
+
+    async def begin(self) -> None:
+        """Join the transaction that is open, or begin one."""
+        _require_top_level(nested=self._connection.in_nested_transaction())
+        if not self._connection.in_transaction():
+            await self._connection.begin()
+        await self._connection.run_sync(_require_transaction)
+        await self._connection.run_sync(self._watched.attach)
+
+    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement of ours."""
+        return await self._connection.run_sync(_execute, statement, parameters)
+
+    async def flush(self) -> None:
+        """A connection holds nothing back."""
+
+    async def commit(self) -> None:
+        """Commit."""
+        try:
+            await self._connection.commit()
+        finally:
+            self._watched.detach()
+
+    async def rollback(self) -> None:
+        """Roll back."""
+        try:
+            await self._connection.rollback()
+        finally:
+            self._watched.detach()
+
+    def in_transaction(self) -> bool:
+        """Whether SQLAlchemy has begun one."""
+        return self._connection.in_transaction()
+
+    def watch(self) -> Callable[[], bool]:
+        """By the statements and events of the connection."""
+        return self._watched.savepoints.watch()
+
+    def separate(self) -> Database:
+        """Another connection of its engine."""
+        return AsyncEngineDatabase(self._connection.engine)
+
+
+class AsyncSessionHandle:
+    """An AsyncSession; the same as a Session, awaited."""
+
+    blocking = False
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+        self._watched = _Watched()
+        bind = session.get_bind()
+        self._engine = bind if isinstance(bind, Engine) else bind.engine
+        self.dialect = _dialect_of(bind)
+
+    async def begin(self) -> None:
+        """Join the transaction that is open, or begin one."""
+        _require_top_level(nested=self._session.in_nested_transaction())
+        connection = await self._session.connection()
+        await connection.run_sync(_require_transaction)
+        await connection.run_sync(self._watched.attach)
+
+    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement of ours on the session's connection."""
+        connection = await self._session.connection()
+        return await connection.run_sync(_execute, statement, parameters)
+
+    async def flush(self) -> None:
+        """Send what is pending."""
+        await self._session.flush()
+
+    async def commit(self) -> None:
+        """Commit, with the session's own events."""
+        try:
+            await self._session.commit()
+        finally:
+            self._watched.detach()
+
+    async def rollback(self) -> None:
+        """Roll back, with the session's own events."""
+        try:
+            await self._session.rollback()
+        finally:
+            self._watched.detach()
+
+    def in_transaction(self) -> bool:
+        """Whether the session has begun one."""
+        return self._session.in_transaction()
+
+    def watch(self) -> Callable[[], bool]:
+        """By the statements and events of the session's connection."""
+        return self._watched.savepoints.watch()
+
+    def separate(self) -> Database:
+        """A connection of the engine."""
+        return AsyncEngineDatabase(AsyncEngine(self._engine))
+
+
+class EngineDatabase:
+    """Connections of an Engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def open(self) -> AbstractAsyncContextManager[Handle]:
+        """A connection from the engine's pool."""
+        return self._open()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Handle]:
+        with self._engine.connect() as connection:
+            try:
+                yield ConnectionHandle(connection)
+            except BaseException:
+                connection.invalidate()
+                raise
+
+
+class AsyncEngineDatabase:
+    """Connections of an AsyncEngine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    def open(self) -> AbstractAsyncContextManager[Handle]:
+        """A connection from the engine's pool."""
+        return self._open()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Handle]:
+        async with self._engine.connect() as connection:
+            try:
+                yield AsyncConnectionHandle(connection)
+            except BaseException:
+                await connection.invalidate()
+                raise
+
+
+def _dialect_of(bind: Any) -> Dialect:
+    name = bind.dialect.name
+    if name not in DIALECTS:
+        raise Misused(f"The barrier is made for PostgreSQL, MySQL, MariaDB and SQLite, not for {name}.")
+    return DIALECTS[name]
+
+
+def _require_top_level(*, nested: bool) -> None:
+    if nested:
+        raise Misused(
+            "This session or connection is inside a savepoint, where a commit does not commit. "
+            "Enter the transaction outside of begin_nested(), and use begin_nested() inside it."
+        )
+
+
+def _require_transaction(connection: Connection) -> None:
+    """Refuse autocommit, where SQLAlchemy's commit is none; begin at once where SQLite would begin too late."""
+    raw = connection.connection.dbapi_connection
+    assert raw is not None
+    if _is_autocommit(connection, raw):
+        raise Misused(
+            "This connection is in AUTOCOMMIT, so that its statements are not one transaction. "
+            "Use an engine or execution_options(isolation_level=...) with a real isolation level."
+        )
+    if connection.dialect.name == "sqlite" and not _driver_in_transaction(connection):
+        connection.exec_driver_sql(SQLITE.begin)
+
+
+def _is_autocommit(connection: Connection, raw: Any) -> bool:
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return True
+    detect = getattr(connection.dialect, "detect_autocommit_setting", None)
+    try:
+        # SQLite's legacy mode calls itself autocommit between transactions; it begins one like the others.
+        return connection.dialect.name != "sqlite" and detect is not None and bool(detect(raw))
+    except NotImplementedError:
+        return False
+
+
+def _driver_in_transaction(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.driver_connection, "in_transaction", False))
+
+
+def _execute(connection: Connection, statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    rendered = _rendered(statement, connection.dialect.paramstyle)
+    result = connection.exec_driver_sql(rendered, tuple(parameters) or None)
+    return [tuple(row) for row in result] if result.returns_rows else []
+
+
+@lru_cache(maxsize=256)
+def _rendered(statement: str, paramstyle: str) -> str:
+    if paramstyle not in _RENDER:
+        raise Misused(f"Drivers with the paramstyle {paramstyle!r} are not supported; use psycopg, asyncpg or asyncmy.")
+    return _RENDER[paramstyle](statement)

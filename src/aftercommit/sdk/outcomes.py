@@ -1,0 +1,11 @@
+"""What became of a local transaction, as the initiator's side says it."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """`UNKNOWN` means: ask again. `ROLLED_BACK` only if the transaction can never commit any more."""
+
+    COMMITTED = "committed"
+    ROLLED_BACK = "rolled_back"
+    UNKNOWN = "unknown"

@@ -1,0 +1,30 @@
+"""The moments at which a process may die, named so that tests can make it die there."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TypeAlias
+
+
+class Point(StrEnum):
+    """A moment between two steps of a local transaction or of a delivery, in the order they pass.
+
+    `AFTER_SEND`: the confirm was answered, so that the service delivers. `BEFORE_REPORT`: the consumer's work is
+    committed and not yet reported.
+    """
+
+    BEFORE_PREPARE = "before_prepare"
+    AFTER_PREPARE = "after_prepare"
+    BEFORE_COMMIT = "before_commit"
+    AFTER_COMMIT = "after_commit"
+    AFTER_SEND = "after_send"
+    BEFORE_WORK = "before_work"
+    AFTER_WORK = "after_work"
+    BEFORE_REPORT = "before_report"
+    AFTER_REPORT = "after_report"
+
+
+Probe: TypeAlias = Callable[[Point], None]
+
+
+def no_probe(_point: Point) -> None:
+    """What passes a point when nobody tests."""
