@@ -27,14 +27,16 @@ class Saved:
 class Dialect:
     """One database. `now`: its clock, in UTC.
 
-    A check runs `before_begin` outside the transaction and `after_begin` as its first statements: READ COMMITTED, and a
-    lock time-out of 100 ms or as near to it as the database has. `probe`: a statement on the id that fails at once
-    where another transaction holds its row, for databases whose shortest lock time-out is a second.
+    A check runs `session` once on its connection, `before_begin` ahead of each transaction and `after_begin` as its
+    first statements: READ COMMITTED, and a lock time-out of 100 ms or as near to it as the database has. `probe`: reads
+    the outcome of an id, and fails at once where another transaction holds its row, for databases whose shortest lock
+    time-out is a second.
     """
 
     name: str
     now: str
     before_now_days: str
+    session: tuple[str, ...] = ()
     before_begin: tuple[str, ...] = ()
     after_begin: tuple[str, ...] = ()
     saved: Saved | None = None
@@ -107,12 +109,10 @@ MYSQL: Final = Dialect(
     name="mysql",
     now="UTC_TIMESTAMP(3)",
     before_now_days="UTC_TIMESTAMP(3) - INTERVAL ? DAY",
-    before_begin=(
-        # One second is the least that MySQL has; the probe before each insert makes waiting the exception.
-        "SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1",
-        # Without SESSION: for the next transaction only, so that nothing is left to restore.
-        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    ),
+    # One second is the least that MySQL has; the probe before each insert makes waiting the exception.
+    session=("SET SESSION innodb_lock_wait_timeout = 1, lock_wait_timeout = 1",),
+    # Without SESSION: for the next transaction only, so that nothing is left to restore.
+    before_begin=("SET TRANSACTION ISOLATION LEVEL READ COMMITTED",),
     saved=Saved(
         read="SELECT @@SESSION.innodb_lock_wait_timeout, @@SESSION.lock_wait_timeout",
         restore="SET SESSION innodb_lock_wait_timeout = {}, lock_wait_timeout = {}",
@@ -123,7 +123,7 @@ SQLITE: Final = Dialect(
     name="sqlite",
     now="strftime('%Y-%m-%d %H:%M:%f', 'now')",
     before_now_days="strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ? || ' days')",
-    before_begin=("PRAGMA busy_timeout = 100",),
+    session=("PRAGMA busy_timeout = 100",),
     saved=Saved(read="PRAGMA busy_timeout", restore="PRAGMA busy_timeout = {}"),
     # A transaction that begins by reading cannot wait for the writer: it would have to write on an old snapshot.
     begin="BEGIN IMMEDIATE",

@@ -3,11 +3,12 @@
 Every method is a coroutine. On a blocking driver it never suspends, so that one core serves both (see `blocking`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from aftercommit.sdk.databases.dialects import Dialect
+from aftercommit.sdk.databases.savepoints import Moment
 
 
 class Handle(Protocol):
@@ -32,8 +33,9 @@ class Handle(Protocol):
         """
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement of ours in the open transaction and return its rows (none for an INSERT).
+        """Run one statement of ours and return its rows (none for an INSERT); in the open transaction if there is one.
 
+        Outside of one it stands alone, and may leave one open that `rollback` ends.
         Places are written `?` whatever the driver wants; a statement of ours has no other question mark.
         """
 
@@ -49,11 +51,11 @@ class Handle(Protocol):
     def in_transaction(self) -> bool:
         """Whether a transaction is open, as the driver knows it, without asking the server."""
 
-    def watch(self) -> Callable[[], bool]:
-        """Remember this moment: the result says whether what is written now is still part of the open transaction.
+    def watch(self) -> Moment:
+        """Remember this moment: `kept` says later whether what is written now is still part of the open transaction.
 
-        False once a savepoint around this moment, or the transaction itself, was rolled back. Where the driver cannot
-        know (bare connections with savepoints by hand) the answer is whether a transaction is open.
+        Not after a savepoint around it was rolled back. `ended`: the transaction itself is over. Where the driver
+        tells nothing (bare connections with savepoints by hand) only what we do ourselves is known.
         """
 
     def separate(self) -> "Database":

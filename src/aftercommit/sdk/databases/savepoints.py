@@ -1,7 +1,6 @@
 """Which savepoints are open, and which moments a rollback has undone."""
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 _STATEMENT: Final = re.compile(
@@ -20,12 +19,32 @@ class _Savepoint:
         self.undone = False
 
 
+class Moment:
+    """A moment inside a transaction: what became of everything around it."""
+
+    __slots__ = ("_around",)
+
+    def __init__(self, around: tuple[_Savepoint, ...]) -> None:
+        self._around = around
+
+    @property
+    def ended(self) -> bool:
+        """Whether the transaction itself is over, however it ended."""
+        return self._around[0].undone
+
+    @property
+    def kept(self) -> bool:
+        """Whether what was written at this moment is still part of the transaction that is open."""
+        return not any(each.undone for each in self._around)
+
+
 class Savepoints:
     """Told of every savepoint by whoever sees it: the events of a driver or library, or our own `tx.savepoint()`."""
 
     def __init__(self) -> None:
         self._root = _Savepoint("")
         self._open: list[_Savepoint] = []
+        self._released: dict[str, _Savepoint] = {}
 
     def saw(self, statement: str) -> None:
         """A statement was sent; most have nothing to do with savepoints."""
@@ -45,11 +64,11 @@ class Savepoints:
 
     def released(self, name: str) -> None:
         """A savepoint, and every one inside it, became part of what is around it."""
-        self._pop(name)
+        self._released.update((each.name, each) for each in self._pop(name))
 
     def undone(self, name: str) -> None:
-        """Everything since a savepoint was rolled back."""
-        for each in self._pop(name):
+        """Everything since a savepoint was rolled back. May come after its release, where events come in that order."""
+        for each in self._pop(name) or [self._released.get(name, _Savepoint(name))]:
             each.undone = True
 
     def ended(self) -> None:
@@ -57,12 +76,11 @@ class Savepoints:
         self._root.undone = True
         for each in self._open:
             each.undone = True
-        self._root, self._open = _Savepoint(""), []
+        self._root, self._open, self._released = _Savepoint(""), [], {}
 
-    def watch(self) -> Callable[[], bool]:
-        """The result says whether this moment is still part of the transaction that is open now."""
-        around = (self._root, *self._open)
-        return lambda: not any(each.undone for each in around)
+    def watch(self) -> Moment:
+        """The present moment."""
+        return Moment((self._root, *self._open))
 
     def _pop(self, name: str) -> list[_Savepoint]:
         names = [each.name for each in self._open]

@@ -5,14 +5,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 
 from aftercommit.sdk.databases.dialects import DIALECTS, SQLITE, Dialect
 from aftercommit.sdk.databases.places import format_places, numbered_places
 from aftercommit.sdk.databases.port import Database, Handle, Misused
-from aftercommit.sdk.databases.savepoints import Savepoints
+from aftercommit.sdk.databases.savepoints import Moment
+from aftercommit.sdk.databases.sqlalchemy_watching import WatchedConnection, WatchedSession
 
 _RENDER: Final[dict[str, Callable[[str], str]]] = {
     "qmark": str,
@@ -22,39 +23,6 @@ _RENDER: Final[dict[str, Callable[[str], str]]] = {
 }
 
 
-class _Watched:
-    """Tells a `Savepoints` what happens on one SQLAlchemy connection, from `attach` to `detach`."""
-
-    def __init__(self) -> None:
-        self.savepoints = Savepoints()
-        self._connection: Connection | None = None
-
-    def attach(self, connection: Connection) -> None:
-        """Listen to this connection, and no longer to another."""
-        if connection is self._connection:
-            return
-        self.detach()
-        self._connection = connection
-        for name, listener in self._listeners():
-            event.listen(connection, name, listener)
-
-    def detach(self) -> None:
-        """Listen no more."""
-        if self._connection is not None:
-            for name, listener in self._listeners():
-                event.remove(self._connection, name, listener)
-            self._connection = None
-
-    def _listeners(self) -> tuple[tuple[str, Callable[..., None]], ...]:
-        return (("before_cursor_execute", self._saw), ("commit", self._ended), ("rollback", self._ended))
-
-    def _saw(self, _connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:
-        self.savepoints.saw(statement)
-
-    def _ended(self, _connection: Connection) -> None:
-        self.savepoints.ended()
-
-
 class ConnectionHandle:
     """A Connection of the user's, or of ours."""
 
@@ -62,7 +30,7 @@ class ConnectionHandle:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._watched = _Watched()
+        self._watched = WatchedConnection()
         self.dialect = _dialect_of(connection)
 
     async def begin(self) -> None:
@@ -98,7 +66,7 @@ class ConnectionHandle:
         """Whether SQLAlchemy has begun one."""
         return self._connection.in_transaction()
 
-    def watch(self) -> Callable[[], bool]:
+    def watch(self) -> Moment:
         """By the statements and events of the connection."""
         return self._watched.savepoints.watch()
 
@@ -114,7 +82,7 @@ class SessionHandle:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._watched = _Watched()
+        self._watched = WatchedSession(session)
         bind = session.get_bind()
         self._engine = bind if isinstance(bind, Engine) else bind.engine
         self.dialect = _dialect_of(bind)
@@ -124,7 +92,7 @@ class SessionHandle:
         _require_top_level(nested=self._session.in_nested_transaction())
         connection = self._session.connection()
         _require_transaction(connection)
-        self._watched.attach(connection)
+        self._watched.attach()
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours on the session's connection."""
@@ -152,8 +120,8 @@ class SessionHandle:
         """Whether the session has begun one."""
         return self._session.in_transaction()
 
-    def watch(self) -> Callable[[], bool]:
-        """By the statements and events of the session's connection."""
+    def watch(self) -> Moment:
+        """By the session's events."""
         return self._watched.savepoints.watch()
 
     def separate(self) -> Database:
@@ -168,7 +136,7 @@ class AsyncConnectionHandle:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
-        self._watched = _Watched()
+        self._watched = WatchedConnection()
         self.dialect = _dialect_of(connection)
 
     async def begin(self) -> None:
@@ -204,7 +172,7 @@ class AsyncConnectionHandle:
         """Whether SQLAlchemy has begun one."""
         return self._connection.in_transaction()
 
-    def watch(self) -> Callable[[], bool]:
+    def watch(self) -> Moment:
         """By the statements and events of the connection."""
         return self._watched.savepoints.watch()
 
@@ -220,7 +188,7 @@ class AsyncSessionHandle:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
-        self._watched = _Watched()
+        self._watched = WatchedSession(session.sync_session)
         bind = session.get_bind()
         self._engine = bind if isinstance(bind, Engine) else bind.engine
         self.dialect = _dialect_of(bind)
@@ -230,7 +198,7 @@ class AsyncSessionHandle:
         _require_top_level(nested=self._session.in_nested_transaction())
         connection = await self._session.connection()
         await connection.run_sync(_require_transaction)
-        await connection.run_sync(self._watched.attach)
+        self._watched.attach()
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours on the session's connection."""
@@ -259,8 +227,8 @@ class AsyncSessionHandle:
         """Whether the session has begun one."""
         return self._session.in_transaction()
 
-    def watch(self) -> Callable[[], bool]:
-        """By the statements and events of the session's connection."""
+    def watch(self) -> Moment:
+        """By the session's events."""
         return self._watched.savepoints.watch()
 
     def separate(self) -> Database:

@@ -8,7 +8,7 @@ from typing import Any
 from aftercommit.sdk.databases.dialects import SQLITE
 from aftercommit.sdk.databases.lent import SameConnection
 from aftercommit.sdk.databases.port import Database
-from aftercommit.sdk.databases.savepoints import Savepoints
+from aftercommit.sdk.databases.savepoints import Moment, Savepoints
 
 
 class SqliteHandle:
@@ -52,7 +52,7 @@ class SqliteHandle:
         """By the driver's own flag."""
         return self._connection.in_transaction
 
-    def watch(self) -> Callable[[], bool]:
+    def watch(self) -> Moment:
         """By the savepoints we set."""
         return self.savepoints.watch()
 
