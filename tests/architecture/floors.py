@@ -23,7 +23,7 @@ FLOORS = {
     "clocks": 3,
     "api": 4,
     "dashboard": 4,
-    "testing": 4,
+    "testing": 5,
     "assembly": 5,
     "cli": 6,
     "__main__": 7,

@@ -27,6 +27,12 @@ class ManualClock:
         """How many are inside `wait`."""
         return len(self._alarms)
 
+    @property
+    def next_alarm_seconds(self) -> float | None:
+        """How long until the time of the next waiter comes; None if nobody waits."""
+        due = self._next_due()
+        return None if due is None else max(due - self._elapsed_us, 0) / 1_000_000
+
     def now(self) -> int:
         """Milliseconds since 1970 UTC: the start plus everything advanced."""
         return self._start_ms + self._elapsed_us // 1000
