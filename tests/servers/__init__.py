@@ -7,6 +7,9 @@ from typing import TypeVar
 
 import pytest
 
+# Where a test finds the servers; this file says what happens to a test whose server is not there.
+pytest_plugins = ["tests.servers.fixtures"]
+
 REASON = "cannot start server "
 REQUIRE = "AFTERCOMMIT_TEST_REQUIRE"
 
