@@ -54,6 +54,7 @@ class LocalTransaction:
         self._confirm_later = confirm_later
         self._fallback = fallback
         self._begun = False
+        self._required: Moment | None = None
         self._published: list[tuple[wire.PrepareRequest, Moment]] = []
         self._early: list[wire.PrepareRequest] = []
         # What the service may have heard of.
@@ -103,15 +104,26 @@ class LocalTransaction:
             await self._confirm(prepared)
             self._probe(Point.AFTER_SEND)
 
-    async def cancel(self, error: BaseException) -> None:
-        """The block ended with `error`, which the caller raises: roll back, and cancel what was prepared early."""
-        await self._roll_back()
+    async def cancel(self, error: BaseException) -> bool:
+        """The block ended with `error`, which the caller raises: roll back, and cancel what was prepared early.
+
+        Whether it was rolled back in good order, so that the connection can be used again.
+        """
+        in_order = await self._roll_back()
         if isinstance(error, Exception):
             await self._give_up()
+        return in_order
+
+    def require_whole(self) -> None:
+        """What was written until now belongs to this transaction even if nothing is published: see `_kept`."""
+        self._required = self._handle.watch()
 
     def _kept(self) -> list[wire.PrepareRequest]:
         """What was published and is still part of the transaction; what a savepoint took back is not."""
-        if any(moment.ended for _, moment in self._published) or not self._handle.in_transaction():
+        moments = [moment for _, moment in self._published]
+        if self._required is not None:
+            moments.append(self._required)
+        if moments and (any(each.ended for each in moments) or not self._handle.in_transaction()):
             raise TransactionEnded(
                 "The transaction ended inside the block that publishes. Leave commit and rollback to the block.",
                 [_id(each) for each, _ in self._published],
@@ -215,12 +227,14 @@ class LocalTransaction:
                 self._attempted,
             ) from error
 
-    async def _roll_back(self) -> None:
+    async def _roll_back(self) -> bool:
         try:
             await self._handle.rollback()
+            return True
         except Exception as error:
             # The connection is gone, and the transaction with it; the error that brought us here is the one to show.
             _log.info("The local transaction could not be rolled back: %s", error)
+            return False
 
     async def _give_up(self) -> dict[str, Outcome]:
         """Cancel, barrier first, whatever the service may have heard of; what committed is confirmed instead."""

@@ -28,3 +28,9 @@ Probe: TypeAlias = Callable[[Point], None]
 
 def no_probe(_point: Point) -> None:
     """What passes a point when nobody tests."""
+
+
+def probe_of(client: object) -> Probe:
+    """What a client was given to pass points with."""
+    probe: Probe = getattr(client, "probe", no_probe)
+    return probe

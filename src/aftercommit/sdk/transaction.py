@@ -21,26 +21,30 @@ from aftercommit.sdk.unit import Unit
 
 
 class _Publishing:
-    """What both forms of the transaction share."""
+    """What both forms of the transaction share. `local` is the part that runs it; users have no need of it."""
 
     def __init__(
         self,
         service: Service,
-        target: Any,
+        handle: Handle,
         *,
-        blocking: bool,
         unit: Unit | None = None,
         probe: Probe = no_probe,
         confirm_later: Callable[[Sequence[str]], None] | None = None,
         fallback: Fallback | None = None,
     ) -> None:
-        self._handle = _handle(target, blocking=blocking)
+        self._handle = handle
         self._unit = unit or Unit()
         self._unit.begin_run()
-        self._local = LocalTransaction(
-            service, self._handle, self._unit, probe=probe, confirm_later=confirm_later, fallback=fallback
+        self.local = LocalTransaction(
+            service, handle, self._unit, probe=probe, confirm_later=confirm_later, fallback=fallback
         )
         self._savepoint_numbers = count(1)
+
+    @property
+    def session(self) -> Any:
+        """The session or connection of this transaction, as the database's library made it."""
+        return self._handle.target
 
     @property
     def already_done(self) -> bool:
@@ -48,7 +52,7 @@ class _Publishing:
 
         Known after the block, or at its beginning where a message was published before it.
         """
-        return self._local.already_done
+        return self.local.already_done
 
     def publish(self, topic: str, payload: Any = UNSET, **options: Unpack[MessageOptions]) -> str:
         """Publish a message with this transaction; returns its id. Arguments and options are those of `prepare`.
@@ -64,7 +68,7 @@ class _Publishing:
                 "A message of a transaction is confirmed by its commit; use client.prepare for a plain one."
             )
         message_id = options.get("id") or self._unit.next_id()
-        self._local.publish(new_message(topic, payload, {**options, "id": message_id}))
+        self.local.publish(new_message(topic, payload, {**options, "id": message_id}))
         return message_id
 
     def _savepoints(self) -> Savepoints:
@@ -87,13 +91,13 @@ class Transaction(_Publishing):
     """
 
     def __enter__(self) -> Self:
-        run_now(self._local.begin())
+        run_now(self.local.begin())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        run_now(self._local.finish() if error is None else self._local.cancel(error))
+        run_now(self.local.finish() if error is None else self.local.cancel(error))
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -125,13 +129,13 @@ class AsyncTransaction(_Publishing):
     """
 
     async def __aenter__(self) -> Self:
-        await self._local.begin()
+        await self.local.begin()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await (self._local.finish() if error is None else self._local.cancel(error))
+        await (self.local.finish() if error is None else self.local.cancel(error))
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -149,7 +153,8 @@ class AsyncTransaction(_Publishing):
         savepoints.released(name)
 
 
-def _handle(target: Any, *, blocking: bool) -> Handle:
+def handle_for(target: Any, *, blocking: bool) -> Handle:
+    """The handle on a session or connection, of the kind that the client can use. Raises `Misused`."""
     handle = handle_of(target)
     if handle.blocking and not blocking:
         raise Misused(f"{type(target).__name__} blocks; use it with Client, not with AsyncClient.")

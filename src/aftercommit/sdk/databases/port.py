@@ -18,6 +18,10 @@ class Handle(Protocol):
     """
 
     @property
+    def target(self) -> Any:
+        """The session or connection itself."""
+
+    @property
     def dialect(self) -> Dialect:
         """How this database spells our statements. Known before the first statement."""
 

@@ -30,6 +30,7 @@ class ConnectionHandle:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.target = connection
         self._watched = WatchedConnection()
         self.dialect = _dialect_of(connection)
 
@@ -82,6 +83,7 @@ class SessionHandle:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.target = session
         self._watched = WatchedSession(session)
         bind = session.get_bind()
         self._engine = bind if isinstance(bind, Engine) else bind.engine
@@ -136,6 +138,7 @@ class AsyncConnectionHandle:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+        self.target = connection
         self._watched = WatchedConnection()
         self.dialect = _dialect_of(connection)
 
@@ -188,6 +191,7 @@ class AsyncSessionHandle:
 
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
+        self.target = session
         self._watched = WatchedSession(session.sync_session)
         bind = session.get_bind()
         self._engine = bind if isinstance(bind, Engine) else bind.engine

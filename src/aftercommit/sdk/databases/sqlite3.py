@@ -19,6 +19,7 @@ class SqliteHandle:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self.target = connection
         self.savepoints = Savepoints()
 
     async def begin(self) -> None:
