@@ -9,8 +9,12 @@ from tests.servers import require_server
 from tests.servers.server import Server
 
 if TYPE_CHECKING:
+    from tests.servers.kafka import Kafka
     from tests.servers.mariadb import MariaDB
+    from tests.servers.nats import Nats
     from tests.servers.postgres import Postgres
+    from tests.servers.rabbitmq import RabbitMQ
+    from tests.servers.redis import Redis
 
 AnyServer = TypeVar("AnyServer", bound=Server)
 
@@ -30,6 +34,42 @@ def mariadb() -> "Iterator[MariaDB]":
     from tests.servers.mariadb import MariaDB
 
     with _required(MariaDB.name, MariaDB.found()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> "Iterator[Redis]":
+    """Redis; everybody shares its keys, so use names of your own."""
+    from tests.servers.redis import Redis
+
+    with _required(Redis.name, Redis.found()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> "Iterator[Nats]":
+    """NATS with JetStream; everybody shares its streams, so use names of your own."""
+    from tests.servers.nats import Nats
+
+    with _required(Nats.name, Nats.found()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> "Iterator[RabbitMQ]":
+    """RabbitMQ, which takes five seconds to start; everybody shares its queues, so use names of your own."""
+    from tests.servers.rabbitmq import RabbitMQ
+
+    with _required(RabbitMQ.name, RabbitMQ.found()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> "Iterator[Kafka]":
+    """A broker that speaks Kafka's protocol; everybody shares its topics, so use names of your own."""
+    from tests.servers.kafka import Kafka
+
+    with _required(Kafka.name, Kafka.found()) as server:
         yield server
 
 
