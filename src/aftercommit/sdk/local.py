@@ -6,7 +6,6 @@ rolled back and cancelled, barrier first; whatever goes wrong in or after COMMIT
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from aftercommit import wire
 from aftercommit.sdk.answers import BatchResult
@@ -14,15 +13,14 @@ from aftercommit.sdk.databases.failures import Failure, commit_is_uncertain, fai
 from aftercommit.sdk.databases.port import Handle
 from aftercommit.sdk.databases.savepoints import Moment
 from aftercommit.sdk.errors import AfterCommitClientError, IdConflict, RolledBack, Unavailable, Unreachable
-from aftercommit.sdk.markers import mark_committed, read_markers, settle
+from aftercommit.sdk.giving_up import give_up
+from aftercommit.sdk.markers import mark_committed, read_markers
 from aftercommit.sdk.outbox import Fallback, store
 from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.points import Point, Probe
 from aftercommit.sdk.service import Service, tell
 from aftercommit.sdk.transaction_errors import CommitUncertain, NotPrepared, RuledOut, TransactionEnded
 from aftercommit.sdk.unit import Unit
-
-GIVEN_UP: Final = "the local transaction was rolled back"
 
 _log = logging.getLogger("aftercommit.transaction")
 
@@ -237,17 +235,9 @@ class LocalTransaction:
             return False
 
     async def _give_up(self) -> dict[str, Outcome]:
-        """Cancel, barrier first, whatever the service may have heard of; what committed is confirmed instead."""
         if not self._attempted:
             return {}
-        outcomes = await settle(self._handle.separate(), self._attempted)
-        ruled_out = [each for each, outcome in outcomes.items() if outcome is Outcome.ROLLED_BACK]
-        committed = [each for each, outcome in outcomes.items() if outcome is Outcome.COMMITTED]
-        if ruled_out:
-            await tell("cancel", self._service.cancel(ruled_out, GIVEN_UP))
-        if committed:
-            await tell("confirm", self._service.confirm(committed))
-        return outcomes
+        return await give_up(self._service, self._handle.separate(), self._attempted)
 
     async def _confirm(self, message_ids: Sequence[str]) -> None:
         if self._confirm_later is not None:
