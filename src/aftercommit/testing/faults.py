@@ -14,7 +14,7 @@ VERBS: Final = ("prepare", "confirm", "cancel", "complete", "fail", "status", "p
 
 
 class Crashed(BaseException):
-    """The process died here, as far as the test is concerned. No `except Exception` catches it, as none catches that."""
+    """The process died here, as far as the test is concerned. Like a death, it passes every `except Exception`."""
 
     def __init__(self, point: Point) -> None:
         super().__init__(f"The process died at {point}, as the test wanted.")
@@ -71,7 +71,7 @@ class Faults:
     def after(self, request: Request) -> None:
         """Raises NoAnswer if the answer does not arrive."""
         verb = verb_of(request)
-        if self.process_is_dead or any([each.take(verb) for each in self._lost]):
+        if self.process_is_dead or any(each.take(verb) for each in self._lost):
             raise NoAnswer("the answer was lost, as the test wanted", perhaps_received=True)
 
     @contextmanager
@@ -107,7 +107,8 @@ class Faults:
 class Crash:
     """A `with` block in which the process dies at `point`, if it comes by: `happened` says whether it did.
 
-    The crash itself does not leave the block, nor does anything that was raised because of it. What else is raised does.
+    Neither the crash leaves the block nor what was raised because of it. What else is raised does, and every
+    AssertionError.
     """
 
     def __init__(self, point: Point, faults: Faults) -> None:
@@ -131,7 +132,9 @@ class Crash:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         self._faults.remove(self)
-        return error is not None and self._crashed is not None and _comes_from(error, self._crashed)
+        if error is None or self._crashed is None or isinstance(error, AssertionError):
+            return False
+        return _comes_from(error, self._crashed)
 
 
 def verb_of(request: Request) -> str:
@@ -153,7 +156,7 @@ def verb_of(request: Request) -> str:
 
 
 def _comes_from(error: BaseException, crashed: Crashed) -> bool:
-    """Whether `error` is the crash, was raised because of it or while it passed, or is a group of nothing else."""
+    """Whether `error` is the crash, was raised because of it or while it passed, or is a group that holds it."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:

@@ -31,7 +31,7 @@ from aftercommit.testing.observer import RecordingObserver
 _LOOPS: Final = (DueKind.CHECK, DueKind.SEND, DueKind.EXPIRE)
 _EVERYTHING: Final = 1_000_000
 # Overdue work that nobody can do (a paused topic, an application nobody can ask) is looked at ever more seldom.
-_LONGEST_STEP_SECONDS: Final = 32.0
+_LONGEST_STEP_SECONDS: Final = 300.0
 # Real time that a pull which would wait holds its caller: long enough that a consumer in a thread does not spin.
 _LINGER_SECONDS: Final = 0.02
 
@@ -126,6 +126,26 @@ class MemoryNode:
     def app_of(self, message: Message) -> str:
         """The name of the application that prepared it."""
         return self._store.catalog.apps[message.app].name
+
+    def owners(self, topic: str | None, subscription: str | None) -> list[tuple[str, str, str]]:
+        """The subscriptions meant (None: all), each as topic, name and owner, the implicit `default` among them.
+
+        Nothing of a topic that is not there (yet). Raises ValueError for a subscription that a topic does not have.
+        """
+        catalog = self._store.catalog
+        topics = {each.id: each for each in catalog.topics.values() if each.removed_at is None}
+        of_topic = [
+            each
+            for each in catalog.subscriptions.values()
+            if each.removed_at is None and each.topic in topics and topic in (None, topics[each.topic].name)
+        ]
+        found = [each for each in of_topic if subscription in (None, each.name)]
+        if of_topic and not found:
+            raise ValueError(
+                f"There is no subscription {subscription!r} of {topic or 'any topic'}: subscribe(topic, name) before"
+                " its messages are confirmed."
+            )
+        return [(topics[each.topic].name, each.name, catalog.apps[each.app].name) for each in found]
 
     async def _rest(self) -> None:
         await self._thread.quiet()

@@ -1,5 +1,7 @@
 """The clients' transports to a service in the same process: no socket, every fault the test wants."""
 
+from concurrent.futures import CancelledError
+
 from aftercommit.sdk.answers import Response
 from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.exchange import NoAnswer, Request
@@ -22,7 +24,10 @@ class Wire:
         self._faults.before(request)
         if not self._thread.running:
             raise NoAnswer("the in-memory service was stopped", perhaps_received=False)
-        response = await caller.result_of(self._node.answer(request))
+        try:
+            response = await caller.result_of(self._node.answer(request))
+        except CancelledError:
+            raise NoAnswer("the in-memory service was stopped meanwhile", perhaps_received=True) from None
         self._faults.after(request)
         return response
 
