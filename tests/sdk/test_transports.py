@@ -1,95 +1,373 @@
-"""The transport over httpx2, and that importing the SDK touches nothing."""
+"""The transports over sockets: what is kept, what is told of a failure, and how long anything may take."""
 
 import asyncio
+import os
 import socket
+import ssl
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
-import httpx2
 import pytest
 
 from aftercommit.sdk import Client
+from aftercommit.sdk.async_http_transport import AsyncHttpTransport
 from aftercommit.sdk.exchange import NoAnswer, Request
-from aftercommit.sdk.transports import AsyncHttpTransport, HttpTransport, ScriptedTransport
+from aftercommit.sdk.http_transport import HttpTransport
+from aftercommit.sdk.transports import ScriptedTransport
 from tests.sdk.answering import STATUS
+from tests.sdk.raw_server import OK, answering, answering_once, read_request, talking
 
-REQUEST = Request("POST", "http://127.0.0.1:1/v1/messages", {"content-type": "application/json"}, b"{}", 2.5)
-
-
-def over(handler):
-    return HttpTransport(httpx2.Client(transport=httpx2.MockTransport(handler)))
-
-
-def async_over(handler):
-    return AsyncHttpTransport(httpx2.AsyncClient(transport=httpx2.MockTransport(handler)))
+HOPELESSLY_LONG = 30
+# For 127.0.0.1, signed by itself, with its key.
+CERTIFICATE = Path(__file__).with_name("certificate.pem")
 
 
-def echo(request):
-    assert request.extensions["timeout"]["read"] == 2.5
-    return httpx2.Response(307, headers={"Location": "/x", "X-Seen": request.headers["content-type"]}, content=b"body")
+def request(url, body=b"{}", seconds=HOPELESSLY_LONG):
+    return Request("POST", url, {"content-type": "application/json"}, body, seconds)
 
 
-def test_a_request_goes_out_as_it_is_and_its_answer_comes_back_as_it_is():
-    response = over(echo).send(REQUEST)
-
-    assert (response.status, response.body) == (307, b"body")
-    assert response.headers["x-seen"] == "application/json"
-
-
-async def test_a_request_goes_out_as_it_is_from_the_awaitable_transport_too():
-    response = await async_over(echo).send(REQUEST)
-
-    assert (response.status, response.body) == (307, b"body")
+def secure_server():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
 
 
-FAILURES = [
-    (httpx2.ConnectError("refused."), False, "refused"),
-    (httpx2.ConnectTimeout(""), False, "time was up"),
-    (httpx2.PoolTimeout(""), False, "time was up"),
-    (httpx2.ReadTimeout(""), True, "time was up"),
-    (httpx2.WriteError(""), True, "WriteError"),
-    (httpx2.RemoteProtocolError("cut off"), True, "cut off"),
-    (httpx2.DecodingError("bad gzip"), True, "bad gzip"),
-]
+class Blocking:
+    """The blocking transport, looked at like the awaitable one."""
+
+    def __init__(self, **options):
+        self._transport = HttpTransport(**options)
+
+    async def send(self, asked):
+        return await asyncio.to_thread(self._transport.send, asked)
+
+    async def close(self):
+        self._transport.close()
 
 
-@pytest.mark.parametrize(("failure", "perhaps_received", "why"), FAILURES)
-async def test_a_failure_says_whether_the_request_may_have_arrived(failure, perhaps_received, why):
-    def fail(request):
-        raise failure
-
-    with pytest.raises(NoAnswer) as blocking:
-        over(fail).send(REQUEST)
-    with pytest.raises(NoAnswer) as awaitable:
-        await async_over(fail).send(REQUEST)
-
-    for raised in (blocking, awaitable):
-        assert (raised.value.perhaps_received, raised.value.why) == (perhaps_received, why)
+@pytest.fixture(params=[Blocking, AsyncHttpTransport], ids=["blocking", "awaitable"])
+def kind(request):
+    return request.param
 
 
-async def test_a_request_that_drips_is_ended_when_its_time_is_up():
-    async def never(request):
-        # The loop is never given a reason to go on, so only the transport's own limit ends this.
-        await asyncio.Event().wait()
-
-    request = Request("GET", "http://127.0.0.1:1/", {}, b"", 0.01)
-
-    with pytest.raises(NoAnswer, match="time was up"):
-        await async_over(never).send(request)
+@pytest.fixture
+async def transport(kind):
+    made = kind()
+    yield made
+    await made.close()
+    await made.close()
 
 
-def test_a_port_nobody_listens_on_is_known_not_to_have_received_anything():
+async def test_a_request_goes_out_and_its_answer_comes_back_whatever_it_says(transport):
+    seen = []
+
+    def talk(stream):
+        seen.append(read_request(stream))
+        stream.sendall(b"HTTP/1.1 307 Elsewhere\r\nLocation: /x\r\nX-A: 1\r\ncontent-length: 4\r\n\r\nbody")
+
+    with talking(talk) as server:
+        answer = await transport.send(request(server.url))
+
+    assert (answer.status, answer.body, answer.headers["location"]) == (307, b"body", "/x")
+    [written] = seen
+    assert written.startswith(b"POST /v1/x?y=1 HTTP/1.1\r\n")
+    assert written.endswith(b"\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+
+async def test_a_connection_is_kept_for_the_next_request(transport):
+    with talking(answering(OK)) as server:
+        for _ in range(3):
+            assert (await transport.send(request(server.url))).body == b"ok"
+        await transport.close()
+
+    assert server.connections == 1
+
+
+async def test_what_is_asked_at_the_same_time_goes_over_connections_of_its_own(transport):
+    both = threading.Barrier(2, timeout=10)
+
+    def talk(stream):
+        read_request(stream)
+        both.wait()
+        stream.sendall(OK)
+
+    with talking(talk) as server:
+        await asyncio.gather(transport.send(request(server.url)), transport.send(request(server.url)))
+
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("answer", [OK.replace(b"200 OK", b"200 OK\r\nconnection: close"), OK + b"HTTP/1.1 excess"])
+async def test_a_connection_that_is_over_or_out_of_step_is_not_used_again(transport, answer):
+    with talking(answering_once(answer)) as server:
+        for _ in range(2):
+            assert (await transport.send(request(server.url))).body == b"ok"
+
+    assert server.connections == 2
+
+
+async def test_a_connection_that_was_closed_while_idle_is_noticed_before_it_is_used(transport):
+    hung_up = threading.Event()
+
+    def talk(stream):
+        read_request(stream)
+        stream.sendall(OK)
+        stream.shutdown(socket.SHUT_RDWR)
+        stream.close()
+        hung_up.set()
+
+    with talking(talk, answering(OK)) as server:
+        await transport.send(request(server.url))
+        await asyncio.to_thread(hung_up.wait, 10)
+        # A turn or two of the loop, in which the awaitable form hears of it.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert (await transport.send(request(server.url))).body == b"ok"
+        await transport.close()
+
+    assert server.connections == 2
+
+
+async def test_a_port_nobody_listens_on_is_known_not_to_have_received_anything(transport):
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{reserved.getsockname()[1]}/"
-        transport = HttpTransport()
+        with pytest.raises(NoAnswer, match="efused|Connect call failed") as raised:
+            await transport.send(request(f"http://127.0.0.1:{reserved.getsockname()[1]}/"))
 
-        with pytest.raises(NoAnswer) as raised:
-            transport.send(Request("GET", url, {}, b"", 5))
-
-    transport.close()
-    transport.close()
     assert raised.value.perhaps_received is False
+    assert "Errno" not in raised.value.why
+
+
+async def test_a_host_that_cannot_be_one_is_known_not_to_have_received_anything(transport):
+    with pytest.raises(NoAnswer) as raised:
+        await transport.send(request(f"http://{'a' * 64}.example/"))
+
+    assert raised.value.perhaps_received is False
+
+
+def hang_up(stream):
+    read_request(stream)
+
+
+def reset(stream):
+    read_request(stream)
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def cut_off(stream):
+    read_request(stream)
+    stream.sendall(OK[:-1])
+
+
+def another_protocol(stream):
+    stream.sendall(b"220 mail.example ESMTP\r\n")
+    read_request(stream)
+
+
+@pytest.mark.parametrize("talk", [hang_up, reset, cut_off, another_protocol])
+async def test_a_failure_after_the_first_byte_may_have_been_received(transport, talk):
+    with talking(talk) as server, pytest.raises(NoAnswer) as raised:
+        await transport.send(request(server.url))
+
+    assert raised.value.perhaps_received is True
+    assert raised.value.why
+
+
+async def test_a_service_that_says_nothing_is_given_up_when_the_time_is_up(transport):
+    enough = threading.Event()
+
+    def talk(stream):
+        read_request(stream)
+        enough.wait(10)
+
+    with talking(talk) as server:
+        with pytest.raises(NoAnswer, match="time was up") as raised:
+            await transport.send(request(server.url, seconds=0.05))
+        enough.set()
+
+    assert raised.value.perhaps_received is True
+
+
+async def test_a_service_that_drips_cannot_stretch_the_time(transport):
+    enough = threading.Event()
+
+    def talk(stream):
+        read_request(stream)
+        stream.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        # Every piece comes in time; their sum does not.
+        while not enough.wait(0.01):
+            stream.sendall(b"x")
+
+    with talking(talk) as server:
+        with pytest.raises(NoAnswer, match="time was up"):
+            await transport.send(request(server.url, seconds=0.1))
+        enough.set()
+
+
+async def test_a_service_that_does_not_read_cannot_stretch_the_time(transport):
+    enough = threading.Event()
+
+    def talk(stream):
+        enough.wait(10)
+
+    with talking(talk) as server:
+        with pytest.raises(NoAnswer, match="time was up") as raised:
+            await transport.send(request(server.url, body=b"x" * 20_000_000, seconds=0.1))
+        enough.set()
+
+    assert raised.value.perhaps_received is True
+
+
+async def test_a_large_request_and_a_large_answer_arrive_whole(transport):
+    body = os.urandom(3_000_000)
+    seen = []
+
+    def talk(stream):
+        seen.append(read_request(stream))
+        stream.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+    with talking(talk) as server:
+        answer = await transport.send(request(server.url, body=body))
+
+    assert answer.body == body
+    assert seen[0].endswith(body)
+
+
+async def test_an_answer_that_came_before_the_request_was_read_to_its_end_is_heard(transport):
+    def talk(stream):
+        stream.recv(1000)
+        stream.sendall(b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno")
+        stream.shutdown(socket.SHUT_WR)
+        while stream.recv(65536):
+            pass
+
+    with talking(talk) as server:
+        answer = await transport.send(request(server.url, body=b"x" * 5_000_000))
+        await asyncio.sleep(0)
+
+    assert (answer.status, answer.body) == (413, b"no")
+
+
+async def test_a_secure_service_with_a_certificate_of_its_own_is_trusted_if_told_so(kind):
+    transport = kind(tls=ssl.create_default_context(cafile=CERTIFICATE))
+    with talking(answering(OK), tls=secure_server()) as server:
+        for _ in range(2):
+            assert (await transport.send(request(server.url))).body == b"ok"
+        await transport.close()
+
+    assert server.connections == 1
+
+
+async def test_a_certificate_nobody_vouches_for_ends_it_before_anything_is_sent(transport):
+    with talking(answering(OK), tls=secure_server()) as server, pytest.raises(NoAnswer, match="ertificate") as raised:
+        await transport.send(request(server.url))
+
+    assert raised.value.perhaps_received is False
+
+
+async def test_a_cancelled_request_leaves_no_connection_behind_that_another_could_be_given():
+    asked, late = threading.Event(), threading.Event()
+
+    def slow(stream):
+        read_request(stream)
+        asked.set()
+        late.wait(10)
+        stream.sendall(OK.replace(b"ok", b"no"))
+
+    transport = AsyncHttpTransport()
+    with talking(slow, answering(OK)) as server:
+        cancelled = asyncio.create_task(transport.send(request(server.url)))
+        await asyncio.to_thread(asked.wait, 10)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        late.set()
+        answer = await transport.send(request(server.url))
+        await transport.close()
+
+    assert answer.body == b"ok"
+    assert server.connections == 2
+
+
+async def test_more_requests_than_connections_wait_for_their_turn_within_their_time():
+    transport = AsyncHttpTransport(connections_max=1)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(stream):
+        while read_request(stream):
+            asked.set()
+            go_on.wait(10)
+            stream.sendall(OK)
+
+    with talking(slow) as server:
+        first = asyncio.create_task(transport.send(request(server.url)))
+        await asyncio.to_thread(asked.wait, 10)
+        with pytest.raises(NoAnswer, match="time was up") as raised:
+            await transport.send(request(server.url, seconds=0.02))
+        go_on.set()
+        await first
+        assert (await transport.send(request(server.url))).body == b"ok"
+        await transport.close()
+
+    assert raised.value.perhaps_received is False
+    assert server.connections == 1
+
+
+def test_an_awaitable_transport_starts_anew_on_the_next_loop():
+    transport = AsyncHttpTransport()
+
+    async def once(url):
+        answer = await transport.send(request(url))
+        await transport.close()
+        return answer.body
+
+    with talking(answering(OK)) as server:
+        assert [asyncio.run(once(server.url)) for _ in range(2)] == [b"ok", b"ok"]
+
+
+async def test_an_awaitable_transport_says_so_if_it_is_shared_by_two_loops():
+    transport = AsyncHttpTransport()
+    with talking(answering(OK)) as server:
+        await transport.send(request(server.url))
+        with pytest.raises(RuntimeError, match="one asyncio loop"):
+            await asyncio.to_thread(asyncio.run, transport.send(request(server.url)))
+        await transport.close()
+
+
+def test_a_forked_process_opens_a_connection_of_its_own():
+    transport = HttpTransport()
+    with talking(answering(OK)) as server:
+        transport.send(request(server.url))
+        child = os.fork()
+        if child == 0:
+            answered = transport.send(request(server.url)).body == b"ok"
+            os._exit(0 if answered else 1)
+        _, status = os.waitpid(child, 0)
+        assert transport.send(request(server.url)).body == b"ok"
+        transport.close()
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert server.connections == 2
+
+
+def test_threads_share_the_connections_that_are_free():
+    transport = HttpTransport()
+    with talking(answering(OK)) as server:
+
+        def ask_often():
+            for _ in range(50):
+                assert transport.send(request(server.url)).body == b"ok"
+
+        threads = [threading.Thread(target=ask_often) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        transport.close()
+
+    assert server.connections <= 4
 
 
 def test_the_last_function_of_a_script_answers_for_ever():
@@ -103,7 +381,7 @@ def test_the_last_function_of_a_script_answers_for_ever():
 
 def test_a_script_that_ran_out_says_what_was_asked():
     with pytest.raises(AssertionError, match="POST http"):
-        ScriptedTransport().send(REQUEST)
+        ScriptedTransport().send(request("http://127.0.0.1:1/"))
 
 
 def test_importing_the_sdk_opens_no_socket_and_starts_no_thread():
@@ -113,9 +391,10 @@ def test_importing_the_sdk_opens_no_socket_and_starts_no_thread():
         "sys.addaudithook(lambda event, arguments: seen.append(event) if event.startswith('socket.') else None)\n"
         "import aftercommit.sdk\n"
         "client = aftercommit.sdk.Client()\n"
-        "assert not [each for each in seen if each != 'socket.gethostname'], seen\n"
+        "aftercommit.sdk.AsyncClient()\n"
+        "assert not seen, seen\n"
         "assert threading.active_count() == 1\n"
-        "assert not {'click', 'starlette', 'aiohttp'} & set(sys.modules)\n"
+        "assert not {'click', 'httpx2', 'aiohttp', 'sqlalchemy', 'django'} & set(sys.modules)\n"
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

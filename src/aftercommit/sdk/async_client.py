@@ -12,12 +12,13 @@ from msgspec import UNSET
 from aftercommit import wire
 from aftercommit.sdk import batches, calls
 from aftercommit.sdk.answers import BatchResult, Response, read_batch
+from aftercommit.sdk.async_http_transport import AsyncHttpTransport
 from aftercommit.sdk.async_operator import AsyncOperatorCalls
 from aftercommit.sdk.calls import Call
 from aftercommit.sdk.errors import Unavailable, Unreachable
 from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Done, Line, NoAnswer
 from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
-from aftercommit.sdk.transports import AsyncHttpTransport, AsyncTransport
+from aftercommit.sdk.transports import AsyncTransport
 
 T = TypeVar("T")
 

@@ -14,9 +14,10 @@ from aftercommit.sdk.answers import BatchResult, Response, read_batch
 from aftercommit.sdk.calls import Call
 from aftercommit.sdk.errors import Unavailable, Unreachable
 from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Done, Line, NoAnswer
+from aftercommit.sdk.http_transport import HttpTransport
 from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
 from aftercommit.sdk.operator import OperatorCalls
-from aftercommit.sdk.transports import HttpTransport, Transport
+from aftercommit.sdk.transports import Transport
 
 T = TypeVar("T")
 

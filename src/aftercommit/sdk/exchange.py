@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aftercommit import __version__
 from aftercommit.sdk.answers import Response, read
@@ -82,6 +82,8 @@ class Line:
             raise ValueError("The address must not hold a user or a password; give the key as `key`.")
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"{self.base_url!r} is not an address like {DEFAULT_URL}.")
+        if not self.base_url.isprintable() or " " in self.base_url or not _has_port_that_can_be(parts):
+            raise ValueError(f"{self.base_url!r} holds a blank, or a port there cannot be.")
         for name, value in (("app", self.app), ("key", self.key)):
             if value is not None and not (value.isascii() and value.isprintable() and value.strip()):
                 raise ValueError(f"The {name} must be printable ASCII.")
@@ -100,6 +102,13 @@ class Line:
         if self.key is not None:
             headers["authorization"] = f"Bearer {self.key}"
         return headers
+
+
+def _has_port_that_can_be(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 class Exchange(Generic[T]):
