@@ -1,0 +1,1 @@
+"""The local transaction, the barrier, the binding, the outbox and the inbox."""
