@@ -7,9 +7,16 @@ from typing import Self
 from tests.servers.programs import find_program
 from tests.servers.server import Server
 
+# Tansu answers a consumer that joins a group after half its session's time, which by default is most of a minute.
+QUICK_SESSIONS: dict[str, str | int] = {"session.timeout.ms": 1000, "heartbeat.interval.ms": 200}
+
 
 class Kafka(Server):
-    """One broker with its topics in memory: they are gone when it stops. Topics are made by an admin client."""
+    """One broker with its topics in memory: they are gone when it stops. Topics are made by an admin client.
+
+    Give consumers QUICK_SESSIONS: `Consumer({"bootstrap.servers": kafka.bootstrap_servers, **QUICK_SESSIONS, ...})`,
+    or FastStream's `KafkaBroker(kafka.bootstrap_servers, config=QUICK_SESSIONS)`.
+    """
 
     name = "Kafka"
     default_port = 9092
