@@ -18,12 +18,14 @@ from aftercommit.sdk.calls import Call
 from aftercommit.sdk.errors import Unavailable, Unreachable
 from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Done, Line, NoAnswer
 from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
+from aftercommit.sdk.points import Probe, no_probe
+from aftercommit.sdk.transacting import AsyncTransactionCalls, AsyncTransactions, ConfirmMode, FallbackMode
 from aftercommit.sdk.transports import AsyncTransport
 
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncOperatorCalls):
+class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
     """A client of one AfterCommit service for one asyncio loop; close it, or use it in an `async with`.
 
     Methods, arguments, answers and errors are those of `Client`. Cancelling a call leaves open whether it had its
@@ -43,12 +45,19 @@ class AsyncClient(AsyncOperatorCalls):
         key: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         retries_max: int = RETRIES_MAX,
+        confirm: ConfirmMode = "wait",
+        fallback: FallbackMode | None = None,
+        probe: Probe = no_probe,
         transport: AsyncTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`app` names the application where the service runs without keys; `key` is the API key elsewhere.
+
+        `confirm`: whether leaving a transaction waits for the service ("wait") or not ("background"); what is not
+        heard is settled by check-back either way. `fallback="outbox"`: transactions commit while the service cannot be
+        reached, and an outbox relay hands their messages over later. `probe` is called at each `Point`, for tests.
 
         `transport`, `sleep`, `clock` and `chance` are seams for tests and for networks of your own.
         Raises ValueError for an address or a name that cannot be one.
@@ -64,6 +73,8 @@ class AsyncClient(AsyncOperatorCalls):
         )
         self._transport: AsyncTransport = AsyncHttpTransport() if transport is None else transport
         self._sleep = sleep
+        self.probe = probe
+        self._transactions = AsyncTransactions(self, confirm=confirm, fallback=fallback)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._line.base_url!r}, app={self._line.app!r})"
@@ -77,7 +88,8 @@ class AsyncClient(AsyncOperatorCalls):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections. May be called twice."""
+        """Confirm what waits in the background, then close the connections. May be called twice."""
+        await self._transactions.close()
         await self._transport.close()
 
     # Initiators.

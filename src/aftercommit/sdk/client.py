@@ -17,12 +17,14 @@ from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, 
 from aftercommit.sdk.http_transport import HttpTransport
 from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
 from aftercommit.sdk.operator import OperatorCalls
+from aftercommit.sdk.points import Probe, no_probe
+from aftercommit.sdk.transacting import ConfirmMode, FallbackMode, TransactionCalls, Transactions
 from aftercommit.sdk.transports import Transport
 
 T = TypeVar("T")
 
 
-class Client(OperatorCalls):
+class Client(OperatorCalls, TransactionCalls):
     """A client of one AfterCommit service. Safe to share between threads; close it, or use it in a `with`.
 
     Every method raises `Refused` (and its kinds) if the service says no, `Unavailable` if it cannot now, `Unreachable`
@@ -43,12 +45,19 @@ class Client(OperatorCalls):
         key: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         retries_max: int = RETRIES_MAX,
+        confirm: ConfirmMode = "wait",
+        fallback: FallbackMode | None = None,
+        probe: Probe = no_probe,
         transport: Transport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """`app` names the application where the service runs without keys; `key` is the API key elsewhere.
+
+        `confirm`: whether leaving a transaction waits for the service ("wait") or not ("background"); what is not
+        heard is settled by check-back either way. `fallback="outbox"`: transactions commit while the service cannot be
+        reached, and an outbox relay hands their messages over later. `probe` is called at each `Point`, for tests.
 
         `transport`, `sleep`, `clock` and `chance` are seams for tests and for networks of your own.
         Raises ValueError for an address or a name that cannot be one.
@@ -64,6 +73,8 @@ class Client(OperatorCalls):
         )
         self._transport: Transport = HttpTransport() if transport is None else transport
         self._sleep = sleep
+        self.probe = probe
+        self._transactions = Transactions(self, confirm=confirm, fallback=fallback)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._line.base_url!r}, app={self._line.app!r})"
@@ -77,7 +88,8 @@ class Client(OperatorCalls):
         self.close()
 
     def close(self) -> None:
-        """Close the connections. May be called twice."""
+        """Confirm what waits in the background, then close the connections. May be called twice."""
+        self._transactions.close()
         self._transport.close()
 
     # Initiators.
