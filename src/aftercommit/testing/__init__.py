@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from aftercommit.testing.clock import ManualClock
     from aftercommit.testing.draining import Drained, Receiver
     from aftercommit.testing.faults import CRASH_POINTS, Crash, Crashed, LostAnswers
+    from aftercommit.testing.node_process import Server, ServerFailed, server
     from aftercommit.testing.observer import RecordingObserver
-    from aftercommit.testing.server import Server, ServerFailed, server
     from aftercommit.testing.service import InMemoryService
 
 __all__ = [
@@ -52,19 +52,21 @@ _WHERE: Final = {
     "ManualClock": "clock",
     "Receiver": "draining",
     "RecordingObserver": "observer",
-    "Server": "server",
-    "ServerFailed": "server",
-    "server": "server",
+    "Server": "node_process",
+    "ServerFailed": "node_process",
+    "server": "node_process",
 }
 _INSTALL: Final = "Testing against AfterCommit needs the service itself: pip install 'aftercommit[server]'"
 
 
-def __getattr__(name: str) -> Any:
-    # Late, so that pytest may load the plug-in beside this file in projects that never use it.
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = import_module(f"{__name__}.{_WHERE[name]}")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{_INSTALL} ({error}).", name=error.name) from error
-    return getattr(module, name)
+if not TYPE_CHECKING:  # or type checkers would take every name for granted
+
+    def __getattr__(name: str) -> Any:
+        # Late, so that pytest may load the plug-in beside this file in projects that never use it.
+        if name not in _WHERE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            module = import_module(f"{__name__}.{_WHERE[name]}")
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(f"{_INSTALL} ({error}).", name=error.name) from error
+        return getattr(module, name)

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 from aftercommit import wire
 from aftercommit.sdk import calls
 from aftercommit.sdk.delivery import Delivery
+from aftercommit.sdk.errors import Refused
 from aftercommit.sdk.exchange import NoAnswer, Request
 from aftercommit.sdk.messages import PulledMessage
 from aftercommit.sdk.points import Point
@@ -103,9 +104,9 @@ class PlainHandler:
             self._faults.before(request)
             await self._inside.make(report, self._owners[topic, subscription])
             self._faults.after(request)
-        except NoAnswer as lost:
-            # As with every consumer: the message comes again, and that is when it is reported.
-            self.errors.append((message_of(report), lost))
+        except (NoAnswer, Refused) as error:
+            # As with every consumer: without an answer the message comes again, and a refusal is final.
+            self.errors.append((message_of(report), error))
 
 
 async def drain(receiver: Receiver | PlainHandler, inside: Inside) -> Drained:
