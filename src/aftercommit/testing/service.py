@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from aftercommit import wire
 from aftercommit.sdk import operations
@@ -25,8 +25,6 @@ from aftercommit.testing.inside import URL, Inside
 from aftercommit.testing.loop_thread import LoopThread
 from aftercommit.testing.memory_node import MemoryNode
 from aftercommit.testing.transports import AsyncInMemoryTransport, InMemoryTransport, Patience, Wire
-
-T = TypeVar("T")
 
 CHECK_URL: Final = "http://localhost/checks"
 
@@ -83,16 +81,14 @@ class InMemoryService:
     def client(self, app: str = "orders", **options: Any) -> Client:
         """A client of this service, for the application `app`. `options` are those of `Client`."""
         patience = Patience()
-        seams = {"sleep": patience.sleep, "clock": patience.clock, "transport": self.transport()}
-        client = Client(URL, app=app, **{**seams, **options})
-        return _probed(client, self.probe)
+        seams = {"sleep": patience.sleep, "clock": patience.clock, "transport": self.transport(), "probe": self.probe}
+        return Client(URL, app=app, **{**seams, **options})
 
     def async_client(self, app: str = "orders", **options: Any) -> AsyncClient:
         """The same for asyncio, on any loop."""
         patience = Patience()
-        seams = {"sleep": patience.sleep_async, "clock": patience.clock, "transport": self.async_transport()}
-        client = AsyncClient(URL, app=app, **{**seams, **options})
-        return _probed(client, self.probe)
+        seams = {"sleep": patience.sleep_async, "clock": patience.clock, "probe": self.probe}
+        return AsyncClient(URL, app=app, **{"transport": self.async_transport(), **seams, **options})
 
     def transport(self) -> InMemoryTransport:
         """For a `Client` that the code under test makes itself: `Client(transport=service.transport())`."""
@@ -355,8 +351,3 @@ class InMemoryService:
         offences = find_offences(messages, claims)
         if offences:
             raise AssertionError(report(offences, messages, drained, self._checkback))
-
-
-def _probed(client: T, probe: Callable[[Point], None]) -> T:
-    vars(client)["probe"] = probe
-    return client
