@@ -16,6 +16,7 @@ from aftercommit.sdk import (
     RolledBack,
     Unavailable,
     batches,
+    loads,
     new_message,
 )
 from aftercommit.sdk.transports import ScriptedTransport
@@ -50,11 +51,11 @@ def test_large_items_go_in_requests_below_the_limit():
 
     assert [result.id for result in results] == [message.id for message in messages]
     assert len(transport.requests) == 4
-    assert all(len(request.body) <= batches.BATCH_BYTES_MAX for request in transport.requests)
+    assert all(len(request.body) <= loads.BATCH_BYTES_MAX for request in transport.requests)
 
 
 def test_a_list_with_an_item_that_can_never_be_sent_is_refused_as_a_whole():
-    messages = [new_message("t", 1), new_message("t", "x" * batches.BATCH_BYTES_MAX)]
+    messages = [new_message("t", 1), new_message("t", "x" * loads.BATCH_BYTES_MAX)]
 
     with pytest.raises(Invalid, match="Item 1") as raised:
         Client(transport=ScriptedTransport()).prepare_batch(messages)
@@ -66,11 +67,11 @@ def test_a_list_with_an_item_that_can_never_be_sent_is_refused_as_a_whole():
 @given(st.lists(st.integers(0, 40), max_size=60), st.integers(1, 12), st.integers(120, 200))
 def test_however_it_is_split_nothing_is_lost_or_too_large(sizes, items_max, bytes_max):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "BATCH_ITEMS_MAX", items_max)
-        patch.setattr(batches, "BATCH_BYTES_MAX", bytes_max)
+        patch.setattr(loads, "BATCH_ITEMS_MAX", items_max)
+        patch.setattr(loads, "BATCH_BYTES_MAX", bytes_max)
         ids = ["x" * size for size in sizes]
 
-        parts = batches.confirm(ids)
+        parts = [load.alone() for load in batches.confirm(ids)]
 
     sent = [msgspec.json.decode(part.body, type=wire.BatchRequest) for part in parts]
     assert [msgspec.json.decode(item)["id"] for request in sent for item in request.items] == ids

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aftercommit.sdk import AsyncClient, Client, NotFound, Unavailable, Unreachable
 from aftercommit.sdk.answers import Response
 from aftercommit.sdk.calls import confirm
-from aftercommit.sdk.exchange import Exchange, Line, NoAnswer, Wait
+from aftercommit.sdk.exchange import Line, NoAnswer, Wait
 from aftercommit.sdk.transports import AsyncScriptedTransport, ScriptedTransport
 from tests.sdk.answering import ID, STATUS, Sleeper, answered, refused
 
@@ -139,7 +139,7 @@ def test_an_unreachable_service_is_named_with_what_may_be_done():
     assert (raised.value.repeatable, raised.value.perhaps_received) == (True, False)
     assert str(raised.value) == (
         f"No answer to POST /v1/messages/{ID}/confirm from http://127.0.0.1:8340: connection refused."
-        " It is safe to repeat."
+        " It is safe to repeat. The confirm failed, which is safe to ignore: check-back will settle it."
     )
 
 
@@ -192,7 +192,7 @@ FAILURES = st.sampled_from([LOST, REFUSED, BUSY, refused(503, "overloaded", {"re
 def test_whatever_fails_a_call_ends_within_its_time_and_number(failures, chance, timeout_seconds):
     sleeper = Sleeper()
     line = Line(timeout_seconds=timeout_seconds, retries_max=9, clock=sleeper.clock, chance=lambda: chance)
-    exchange = Exchange(line, confirm(ID), 9)
+    exchange = line.begin(confirm(ID))
     repeats = 0
 
     for failure in failures:

@@ -47,28 +47,31 @@ class BatchResult:
 
 
 def read(call: Call[T], response: Response) -> T:
-    """The answer to `call`. Raises `Refused`, `Unavailable` or `Unexpected`."""
+    """The answer to `call`. Raises `Refused`, `Unavailable` or `Unexpected`, which say the call's step."""
     if 200 <= response.status < 300:
         return _answer(call, response)
     problem = _problem(response.body)
     if response.status in _TEMPORARY:
-        raise _unavailable(problem, response)
+        raise _unavailable(problem, response).at(call.step)
     # Only what the service itself says is a refusal: a proxy's 404 must not make a consumer drop a message.
     if problem is None or not 400 <= response.status < 500:
         raise _unexpected(call, response, "which this protocol does not know")
-    raise refusal_of(problem, response.status)
+    raise refusal_of(problem, response.status).at(call.step)
 
 
 def read_batch(call: Call[BatchAnswer], answer: BatchAnswer) -> list[BatchResult]:
     """The results of one call of a batch, in the order of its items. Raises `Unexpected` if some are missing."""
     if len(answer.results) != call.items:
-        raise Unexpected(f"{call.path} answered {len(answer.results)} results for {call.items} items.", status=200)
-    return [_result(each) for each in answer.results]
+        detail = f"{call.path} answered {len(answer.results)} results for {call.items} items."
+        raise Unexpected(detail, status=200).at(call.step)
+    return [_result(call.step, each) for each in answer.results]
 
 
-def _result(item: ItemResult) -> BatchResult:
+def _result(step: str, item: ItemResult) -> BatchResult:
     if item.error is not None:
-        return BatchResult(id=item.id, error=error_of_item(item.error))
+        error = error_of_item(item.error)
+        error.at(step)
+        return BatchResult(id=item.id, error=error)
     return BatchResult(id=item.id, status=item.status)
 
 
@@ -102,4 +105,4 @@ def _unavailable(problem: Problem | None, response: Response) -> Unavailable:
 def _unexpected(call: Call[T], response: Response, why: str) -> Unexpected:
     shown = response.body[:_SHOWN_MAX].decode("utf-8", "replace")
     detail = f"{call.method} {call.path} was answered with {response.status}, {why}: {shown!r}"
-    return Unexpected(detail, status=response.status)
+    return Unexpected(detail, status=response.status).at(call.step)

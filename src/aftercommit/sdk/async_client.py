@@ -10,13 +10,15 @@ from typing import Any, Self, TypeVar, Unpack
 from msgspec import UNSET
 
 from aftercommit import wire
-from aftercommit.sdk import batches, calls
-from aftercommit.sdk.answers import BatchResult, Response, read_batch
+from aftercommit.sdk import batches, calls, loads
+from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.async_gathering import AsyncGatherings
 from aftercommit.sdk.async_http_transport import AsyncHttpTransport
 from aftercommit.sdk.async_operator import AsyncOperatorCalls
 from aftercommit.sdk.calls import Call
+from aftercommit.sdk.courier import Courier
 from aftercommit.sdk.errors import Unavailable, Unreachable
-from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Done, Line, NoAnswer
+from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Line
 from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
 from aftercommit.sdk.points import Probe, no_probe
 from aftercommit.sdk.transacting import AsyncTransactionCalls, AsyncTransactions, ConfirmMode, FallbackMode
@@ -28,8 +30,9 @@ T = TypeVar("T")
 class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
     """A client of one AfterCommit service for one asyncio loop; close it, or use it in an `async with`.
 
-    Methods, arguments, answers and errors are those of `Client`. Cancelling a call leaves open whether it had its
-    effect; every call with an id may simply be made again.
+    Methods, arguments, answers and errors are those of `Client`, and so is the sharing of requests, between tasks.
+    Cancelling a call leaves open whether it had its effect, and cancels nobody else's; every call with an id may simply
+    be made again.
 
         async with AsyncClient("http://127.0.0.1:8340", app="orders") as client:
             message = await client.prepare("orders.created", {"order": 42}, key="42")
@@ -48,6 +51,7 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
         confirm: ConfirmMode = "wait",
         fallback: FallbackMode | None = None,
         probe: Probe = no_probe,
+        batching: bool = True,
         transport: AsyncTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -57,7 +61,8 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
 
         `confirm`: whether leaving a transaction waits for the service ("wait") or not ("background"); what is not
         heard is settled by check-back either way. `fallback="outbox"`: transactions commit while the service cannot be
-        reached, and an outbox relay hands their messages over later. `probe` is called at each `Point`, for tests.
+        reached, and an outbox relay hands their messages over later. `batching` False: every call goes
+        by itself. `probe` is called at each `Point`, for tests.
 
         `transport`, `sleep`, `clock` and `chance` are seams for tests and for networks of your own.
         Raises ValueError for an address or a name that cannot be one.
@@ -72,7 +77,10 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
             chance=chance,
         )
         self._transport: AsyncTransport = AsyncHttpTransport() if transport is None else transport
-        self._sleep = sleep
+        self._courier = Courier(self._line, send=self._transport.send, sleep=sleep)
+        self._gatherings = AsyncGatherings(self._courier.carry, self._courier.late, clock)
+        if batching:
+            self._courier.gather = self._gatherings.gather
         self.probe = probe
         self._transactions = AsyncTransactions(self, confirm=confirm, fallback=fallback)
 
@@ -88,8 +96,12 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
         await self.close()
 
     async def close(self) -> None:
-        """Confirm what waits in the background, then close the connections. May be called twice."""
+        """Confirm what waits in the background, let shared requests end, then close the connections.
+
+        May be called twice.
+        """
         await self._transactions.close()
+        await self._gatherings.close()
         await self._transport.close()
 
     # Initiators.
@@ -104,18 +116,18 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
             await client.prepare("orders.created", {"order": 42}, key="42", check_after_seconds=30)
             await client.prepare("logs", b"\\x00\\x01", confirmed=True)        # a plain publish
         """
-        return await self._run(calls.prepare(new_message(topic, payload, options)))
+        return await self._courier.one(loads.prepare(new_message(topic, payload, options)))
 
     async def confirm(self, message_id: str) -> wire.MessageStatus:
         """Say that the local transaction committed. Repeating it is harmless. Raises `RolledBack`, `NotFound`."""
-        return await self._run(calls.confirm(message_id))
+        return await self._courier.one(loads.confirm(message_id))
 
     async def cancel(self, message_id: str, reason: str | None = None) -> wire.MessageStatus:
         """Say that the local transaction can never commit. Raises `AlreadyConfirmed`.
 
         An id the service never heard of is remembered as rolled back, so that a prepare still under way is refused.
         """
-        return await self._run(calls.cancel(message_id, reason))
+        return await self._courier.one(loads.cancel(message_id, reason))
 
     # Consumers.
 
@@ -124,11 +136,11 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
 
         `NotFound` and `Conflict` are final: acknowledge the broker's copy all the same.
         """
-        return await self._run(calls.complete(message_id, subscription))
+        return await self._courier.one(loads.complete(message_id, subscription))
 
     async def fail(self, message_id: str, reason: str, subscription: str | None = None) -> wire.MessageStatus:
         """Refuse a message for good; it is not delivered again. For "try again", report nothing."""
-        return await self._run(calls.fail(message_id, reason, subscription))
+        return await self._courier.one(loads.fail(message_id, reason, subscription))
 
     async def pull(
         self,
@@ -147,7 +159,8 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
         """
         return (await self._run(calls.pull(topic, subscription, max, wait_seconds))).messages
 
-    # Batches: any number of items, split into requests of at most 1,000 items and 8 MiB, sent one after the other.
+    # Batches: any number of items, split into requests of at most 1,000 items and 8 MiB, sent one after the other, and
+    # shared with what other tasks have to say at the same time.
     # One result per item, in order; an item that was refused is a result with an `error`. What is raised concerns a
     # whole request: repeat the batch, what was done already is answered as done.
 
@@ -156,33 +169,33 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
 
         results = await client.prepare_batch([new_message("orders.created", {"order": n}) for n in range(3)])
         """
-        return await self._run_batch(batches.prepare(messages))
+        return await self._courier.many(batches.prepare(messages))
 
     async def confirm_batch(self, message_ids: Iterable[str]) -> list[BatchResult]:
         """Confirm messages."""
-        return await self._run_batch(batches.confirm(message_ids))
+        return await self._courier.many(batches.confirm(message_ids))
 
     async def cancel_batch(
         self, items: Iterable[str | wire.CancelItem], reason: str | None = None
     ) -> list[BatchResult]:
         """Cancel messages; `reason` goes with every plain id."""
-        return await self._run_batch(batches.cancel(items, reason))
+        return await self._courier.many(batches.cancel(items, reason))
 
     async def complete_batch(
         self, items: Iterable[str | wire.CompleteItem], subscription: str | None = None
     ) -> list[BatchResult]:
         """Report messages complete; `subscription` goes with every plain id."""
-        return await self._run_batch(batches.complete(items, subscription))
+        return await self._courier.many(batches.complete(items, subscription))
 
     async def fail_batch(
         self, items: Iterable[str | wire.FailItem], reason: str | None = None, subscription: str | None = None
     ) -> list[BatchResult]:
         """Refuse messages for good; `reason` and `subscription` go with every plain id."""
-        return await self._run_batch(batches.fail(items, reason, subscription))
+        return await self._courier.many(batches.fail(items, reason, subscription))
 
     async def status_batch(self, message_ids: Iterable[str]) -> list[BatchResult]:
         """Read the statuses of messages; an unknown one is a result with `NotFound`."""
-        return await self._run_batch(batches.status(message_ids))
+        return await self._courier.many(batches.status(message_ids))
 
     async def ready(self) -> bool:
         """Whether the service answers and can do its work. Asked once, without repeats."""
@@ -193,17 +206,4 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
         return True
 
     async def _run(self, call: Call[T], retries_max: int | None = None) -> T:
-        exchange = self._line.begin(call, retries_max)
-        while True:
-            outcome: Response | NoAnswer
-            try:
-                outcome = await self._transport.send(exchange.request())
-            except NoAnswer as failure:
-                outcome = failure
-            step = exchange.next(outcome)
-            if isinstance(step, Done):
-                return step.answer
-            await self._sleep(step.seconds)
-
-    async def _run_batch(self, parts: list[Call[wire.BatchAnswer]]) -> list[BatchResult]:
-        return [result for part in parts for result in read_batch(part, await self._run(part))]
+        return await self._courier.make(call, retries_max)

@@ -1,59 +1,45 @@
-"""Batches: many items in as few calls as the limits allow, and results in the order of the items."""
+"""Lists of any length: as many loads as the limits of a batch make of them, in the order of the items."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import msgspec
 
-from aftercommit.sdk.calls import Call, with_body
 from aftercommit.sdk.errors import Invalid
-from aftercommit.wire import (
-    BATCH_ITEMS_MAX,
-    BatchAnswer,
-    CancelItem,
-    CompleteItem,
-    ConfirmItem,
-    FailItem,
-    PrepareRequest,
-)
-
-BATCH_BYTES_MAX = 8 * 1024 * 1024
-_OPENING, _CLOSING = b'{"items":[', b"]}"
+from aftercommit.sdk.loads import Load, Room, joined
+from aftercommit.wire import CancelItem, CompleteItem, ConfirmItem, FailItem, PrepareRequest
 
 
-def prepare(messages: Iterable[PrepareRequest]) -> list[Call[BatchAnswer]]:
+def prepare(messages: Iterable[PrepareRequest]) -> list[Load]:
     """Store messages."""
-    return _calls("prepare", list(messages))
+    return _loads("prepare", list(messages))
 
 
-def confirm(message_ids: Iterable[str]) -> list[Call[BatchAnswer]]:
+def confirm(message_ids: Iterable[str]) -> list[Load]:
     """Confirm messages."""
-    return _calls("confirm", [ConfirmItem(id=each) for each in message_ids])
+    return _loads("confirm", [ConfirmItem(id=each) for each in message_ids])
 
 
-def cancel(items: Iterable[str | CancelItem], reason: str | None = None) -> list[Call[BatchAnswer]]:
+def cancel(items: Iterable[str | CancelItem], reason: str | None = None) -> list[Load]:
     """Cancel messages; `reason` goes with every plain id."""
-    return _calls("cancel", [CancelItem(id=each, reason=reason) if isinstance(each, str) else each for each in items])
+    return _loads("cancel", [CancelItem(id=each, reason=reason) if isinstance(each, str) else each for each in items])
 
 
-def complete(items: Iterable[str | CompleteItem], subscription: str | None = None) -> list[Call[BatchAnswer]]:
+def complete(items: Iterable[str | CompleteItem], subscription: str | None = None) -> list[Load]:
     """Report messages complete; `subscription` goes with every plain id."""
-    return _calls(
+    return _loads(
         "complete",
         [CompleteItem(id=each, subscription=subscription) if isinstance(each, str) else each for each in items],
     )
 
 
-def fail(
-    items: Iterable[str | FailItem], reason: str | None = None, subscription: str | None = None
-) -> list[Call[BatchAnswer]]:
+def fail(items: Iterable[str | FailItem], reason: str | None = None, subscription: str | None = None) -> list[Load]:
     """Refuse messages for good; `reason` and `subscription` go with every plain id. TypeError without any reason."""
-    return _calls("fail", [_fail_item(each, reason, subscription) for each in items])
+    return _loads("fail", [_fail_item(each, reason, subscription) for each in items])
 
 
-def status(message_ids: Iterable[str]) -> list[Call[BatchAnswer]]:
+def status(message_ids: Iterable[str]) -> list[Load]:
     """Read statuses."""
-    return _calls("status", [ConfirmItem(id=each) for each in message_ids])
+    return _loads("status", [ConfirmItem(id=each) for each in message_ids])
 
 
 def _fail_item(item: str | FailItem, reason: str | None, subscription: str | None) -> FailItem:
@@ -64,29 +50,25 @@ def _fail_item(item: str | FailItem, reason: str | None, subscription: str | Non
     return FailItem(id=item, reason=reason, subscription=subscription)
 
 
-def _calls(verb: str, items: Sequence[msgspec.Struct]) -> list[Call[BatchAnswer]]:
-    encoded = [msgspec.json.encode(each) for each in items]
-    return [
-        replace(
-            with_body("POST", f"/v1/batch/{verb}", _OPENING + b",".join(chunk) + _CLOSING, BatchAnswer),
-            items=len(chunk),
-        )
-        for chunk in _chunks(verb, encoded)
-    ]
+def _loads(verb: str, items: Sequence[msgspec.Struct]) -> list[Load]:
+    return [_load(verb, chunk) for chunk in _chunks(verb, [msgspec.json.encode(each) for each in items])]
+
+
+def _load(verb: str, chunk: list[bytes]) -> Load:
+    return Load(verb, chunk, lambda: joined(verb, chunk))
 
 
 def _chunks(verb: str, items: Sequence[bytes]) -> list[list[bytes]]:
     chunks: list[list[bytes]] = []
-    room = 0
-    envelope = len(_OPENING) + len(_CLOSING)
+    room = Room()
     for index, item in enumerate(items):
         # Nothing is sent of a list of which one item can never be sent.
-        if envelope + len(item) > BATCH_BYTES_MAX:
+        if not Room().take([item]):
             detail = f"Item {index} of this {verb} has {len(item)} bytes, more than one request may have."
-            raise Invalid("too_large", detail, pointer=f"/items/{index}")
-        if not chunks or len(chunks[-1]) >= BATCH_ITEMS_MAX or len(item) + 1 > room:
+            raise Invalid("too_large", detail, pointer=f"/items/{index}").at(verb)
+        if not chunks or not room.take([item]):
+            room = Room()
+            room.take([item])
             chunks.append([])
-            room = BATCH_BYTES_MAX - envelope + 1
         chunks[-1].append(item)
-        room -= len(item) + 1
     return chunks

@@ -9,11 +9,15 @@ from typing import Any, Self, TypeVar, Unpack
 from msgspec import UNSET
 
 from aftercommit import wire
-from aftercommit.sdk import batches, calls
-from aftercommit.sdk.answers import BatchResult, Response, read_batch
+from aftercommit.sdk import batches, calls, loads
+from aftercommit.sdk.answers import BatchResult, Response
+from aftercommit.sdk.blocking import run_now
+from aftercommit.sdk.blocking_gathering import BlockingGatherings
 from aftercommit.sdk.calls import Call
+from aftercommit.sdk.courier import Courier
 from aftercommit.sdk.errors import Unavailable, Unreachable
-from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Done, Line, NoAnswer
+from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Line, Request
+from aftercommit.sdk.gathering import Parcel
 from aftercommit.sdk.http_transport import HttpTransport
 from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
 from aftercommit.sdk.operator import OperatorCalls
@@ -26,6 +30,10 @@ T = TypeVar("T")
 
 class Client(OperatorCalls, TransactionCalls):
     """A client of one AfterCommit service. Safe to share between threads; close it, or use it in a `with`.
+
+    Share it: calls of one verb that several threads make at the same time travel together, in one batch request, and
+    each gets its own answer or error. A call that is alone goes at once, by itself. A process that forked may go on
+    using it: it has connections of its own, and waits for none of its parent's threads.
 
     Every method raises `Refused` (and its kinds) if the service says no, `Unavailable` if it cannot now, `Unreachable`
     if no answer came, `Unexpected` if the answer is not the protocol's. Before the two in the middle are raised, the
@@ -48,6 +56,7 @@ class Client(OperatorCalls, TransactionCalls):
         confirm: ConfirmMode = "wait",
         fallback: FallbackMode | None = None,
         probe: Probe = no_probe,
+        batching: bool = True,
         transport: Transport | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -57,7 +66,8 @@ class Client(OperatorCalls, TransactionCalls):
 
         `confirm`: whether leaving a transaction waits for the service ("wait") or not ("background"); what is not
         heard is settled by check-back either way. `fallback="outbox"`: transactions commit while the service cannot be
-        reached, and an outbox relay hands their messages over later. `probe` is called at each `Point`, for tests.
+        reached, and an outbox relay hands their messages over later. `batching` False: every call goes
+        by itself. `probe` is called at each `Point`, for tests.
 
         `transport`, `sleep`, `clock` and `chance` are seams for tests and for networks of your own.
         Raises ValueError for an address or a name that cannot be one.
@@ -73,6 +83,9 @@ class Client(OperatorCalls, TransactionCalls):
         )
         self._transport: Transport = HttpTransport() if transport is None else transport
         self._sleep = sleep
+        self._courier = Courier(self._line, send=self._send, sleep=self._pause)
+        if batching:
+            self._courier.gather = BlockingGatherings(self._carry, self._courier.late, clock).gather
         self.probe = probe
         self._transactions = Transactions(self, confirm=confirm, fallback=fallback)
 
@@ -104,18 +117,18 @@ class Client(OperatorCalls, TransactionCalls):
             client.prepare("orders.created", {"order": 42}, key="42", check_after_seconds=30)
             client.prepare("logs", b"\\x00\\x01", confirmed=True)        # a plain publish
         """
-        return self._run(calls.prepare(new_message(topic, payload, options)))
+        return run_now(self._courier.one(loads.prepare(new_message(topic, payload, options))))
 
     def confirm(self, message_id: str) -> wire.MessageStatus:
         """Say that the local transaction committed. Repeating it is harmless. Raises `RolledBack`, `NotFound`."""
-        return self._run(calls.confirm(message_id))
+        return run_now(self._courier.one(loads.confirm(message_id)))
 
     def cancel(self, message_id: str, reason: str | None = None) -> wire.MessageStatus:
         """Say that the local transaction can never commit. Raises `AlreadyConfirmed`.
 
         An id the service never heard of is remembered as rolled back, so that a prepare still under way is refused.
         """
-        return self._run(calls.cancel(message_id, reason))
+        return run_now(self._courier.one(loads.cancel(message_id, reason)))
 
     # Consumers.
 
@@ -124,11 +137,11 @@ class Client(OperatorCalls, TransactionCalls):
 
         `NotFound` and `Conflict` are final: acknowledge the broker's copy all the same.
         """
-        return self._run(calls.complete(message_id, subscription))
+        return run_now(self._courier.one(loads.complete(message_id, subscription)))
 
     def fail(self, message_id: str, reason: str, subscription: str | None = None) -> wire.MessageStatus:
         """Refuse a message for good; it is not delivered again. For "try again", report nothing."""
-        return self._run(calls.fail(message_id, reason, subscription))
+        return run_now(self._courier.one(loads.fail(message_id, reason, subscription)))
 
     def pull(
         self,
@@ -147,7 +160,8 @@ class Client(OperatorCalls, TransactionCalls):
         """
         return self._run(calls.pull(topic, subscription, max, wait_seconds)).messages
 
-    # Batches: any number of items, split into requests of at most 1,000 items and 8 MiB, sent one after the other.
+    # Batches: any number of items, split into requests of at most 1,000 items and 8 MiB, sent one after the other, and
+    # shared with what other threads have to say at the same time.
     # One result per item, in order; an item that was refused is a result with an `error`. What is raised concerns a
     # whole request: repeat the batch, what was done already is answered as done.
 
@@ -156,31 +170,31 @@ class Client(OperatorCalls, TransactionCalls):
 
         results = client.prepare_batch([new_message("orders.created", {"order": n}) for n in range(3)])
         """
-        return self._run_batch(batches.prepare(messages))
+        return run_now(self._courier.many(batches.prepare(messages)))
 
     def confirm_batch(self, message_ids: Iterable[str]) -> list[BatchResult]:
         """Confirm messages."""
-        return self._run_batch(batches.confirm(message_ids))
+        return run_now(self._courier.many(batches.confirm(message_ids)))
 
     def cancel_batch(self, items: Iterable[str | wire.CancelItem], reason: str | None = None) -> list[BatchResult]:
         """Cancel messages; `reason` goes with every plain id."""
-        return self._run_batch(batches.cancel(items, reason))
+        return run_now(self._courier.many(batches.cancel(items, reason)))
 
     def complete_batch(
         self, items: Iterable[str | wire.CompleteItem], subscription: str | None = None
     ) -> list[BatchResult]:
         """Report messages complete; `subscription` goes with every plain id."""
-        return self._run_batch(batches.complete(items, subscription))
+        return run_now(self._courier.many(batches.complete(items, subscription)))
 
     def fail_batch(
         self, items: Iterable[str | wire.FailItem], reason: str | None = None, subscription: str | None = None
     ) -> list[BatchResult]:
         """Refuse messages for good; `reason` and `subscription` go with every plain id."""
-        return self._run_batch(batches.fail(items, reason, subscription))
+        return run_now(self._courier.many(batches.fail(items, reason, subscription)))
 
     def status_batch(self, message_ids: Iterable[str]) -> list[BatchResult]:
         """Read the statuses of messages; an unknown one is a result with `NotFound`."""
-        return self._run_batch(batches.status(message_ids))
+        return run_now(self._courier.many(batches.status(message_ids)))
 
     def ready(self) -> bool:
         """Whether the service answers and can do its work. Asked once, without repeats."""
@@ -191,17 +205,15 @@ class Client(OperatorCalls, TransactionCalls):
         return True
 
     def _run(self, call: Call[T], retries_max: int | None = None) -> T:
-        exchange = self._line.begin(call, retries_max)
-        while True:
-            outcome: Response | NoAnswer
-            try:
-                outcome = self._transport.send(exchange.request())
-            except NoAnswer as failure:
-                outcome = failure
-            step = exchange.next(outcome)
-            if isinstance(step, Done):
-                return step.answer
-            self._sleep(step.seconds)
+        return run_now(self._courier.make(call, retries_max))
 
-    def _run_batch(self, parts: list[Call[wire.BatchAnswer]]) -> list[BatchResult]:
-        return [result for part in parts for result in read_batch(part, self._run(part))]
+    def _carry(self, parcel: Parcel) -> None:
+        run_now(self._courier.carry(parcel))
+
+    # The courier's ports: awaitable in form, and blocking.
+
+    async def _send(self, request: Request) -> Response:
+        return self._transport.send(request)
+
+    async def _pause(self, seconds: float) -> None:
+        self._sleep(seconds)

@@ -15,22 +15,88 @@ AfterCommitClientError
 ├── Unreachable            no answer came; `perhaps_received` and `repeatable` say what that means
 └── Unexpected             an answer the protocol does not know: another program answered, or a bug
 
-The client has already repeated what may be repeated when `Unavailable` or `Unreachable` is raised.
+The client has already repeated what may be repeated when `Unavailable` or `Unreachable` is raised. Every error says
+which call failed (`step`) and whether the caller may go on as if it had not (`safe_to_ignore`).
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, ClassVar, Final, Self
 
 from aftercommit.wire import ItemError, Problem
 
+# What settles a step that got no answer, so that it may be ignored. None: nothing does.
+_SETTLED_BY: Final[Mapping[str, str | None]] = MappingProxyType(
+    {
+        "prepare": None,
+        "confirm": "check-back will settle it",
+        "cancel": "check-back will settle it",
+        "complete": "the message will be delivered, and can be reported, again",
+        "fail": "the message will be delivered, and can be reported, again",
+    }
+)
+
 
 class AfterCommitClientError(Exception):
-    """The root of everything the SDK raises about a call. `detail` is a sentence."""
+    """The root of everything the SDK raises about a call. `detail` is a sentence.
+
+    `step` is the call that failed: "prepare", "confirm", "cancel", "complete", "fail", "pull" and so on; None where
+    that is not known.
+
+        try:
+            client.confirm(message_id)
+        except AfterCommitClientError as error:
+            if not error.safe_to_ignore:
+                raise
+    """
+
+    # Whether nothing was decided, so that a later attempt of the service can still go well.
+    _left_open: ClassVar[bool] = False
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.step: str | None = None
+
+    @property
+    def safe_to_ignore(self) -> bool:
+        """Whether check-back or redelivery will settle what failed, without the caller.
+
+        True for a confirm, cancel, complete or fail that got no answer. False for every prepare (the local transaction
+        must not commit) and for everything that was refused (something contradicts it, or has to be changed).
+        """
+        return self._left_open and _SETTLED_BY.get(self.step or "") is not None
+
+    def at(self, step: str) -> Self:
+        """Say which call failed, once that is known."""
+        self.step = self.step or step
+        return self
+
+    def __str__(self) -> str:
+        return f"{self._what()} {self._meaning()}".rstrip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The arguments of the kinds differ; an error that crosses to another process or caller is its attributes.
+        return _revived, (type(self), self.args, self.__dict__.copy())
+
+    def _what(self) -> str:
+        return self.detail
+
+    def _meaning(self) -> str:
+        if self.step is None or self.step not in _SETTLED_BY:
+            return ""
+        if self.step == "prepare":
+            return "The prepare failed, which is not safe to ignore: the local transaction must not commit."
+        if self.safe_to_ignore:
+            return f"The {self.step} failed, which is safe to ignore: {_SETTLED_BY[self.step]}."
+        return f"The {self.step} was refused, which is not safe to ignore: nothing later will settle it."
+
+
+def _revived(kind: type[AfterCommitClientError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class Refused(AfterCommitClientError):
@@ -55,7 +121,7 @@ class Refused(AfterCommitClientError):
         self.pointer = pointer
         self.message_status = message_status
 
-    def __str__(self) -> str:
+    def _what(self) -> str:
         place = f", at {self.pointer}" if self.pointer else ""
         return f"{self.detail} ({self.code}{place})"
 
@@ -102,6 +168,8 @@ class Unavailable(AfterCommitClientError):
     `retry_after_seconds` is what the service asked for, if it did.
     """
 
+    _left_open = True
+
     def __init__(
         self, code: str, detail: str, *, status: int | None = None, retry_after_seconds: float | None = None
     ) -> None:
@@ -110,7 +178,7 @@ class Unavailable(AfterCommitClientError):
         self.status = status
         self.retry_after_seconds = retry_after_seconds
 
-    def __str__(self) -> str:
+    def _what(self) -> str:
         return f"{self.detail} ({self.code})"
 
 
@@ -121,6 +189,8 @@ class Unreachable(AfterCommitClientError):
     so it is for every call with an id.
     """
 
+    _left_open = True
+
     def __init__(self, detail: str, *, perhaps_received: bool, repeatable: bool) -> None:
         super().__init__(detail)
         self.perhaps_received = perhaps_received
@@ -129,6 +199,8 @@ class Unreachable(AfterCommitClientError):
 
 class Unexpected(AfterCommitClientError):
     """The answer is not one of this protocol. `status` is its HTTP status."""
+
+    _left_open = True
 
     def __init__(self, detail: str, *, status: int) -> None:
         super().__init__(detail)

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from aftercommit import __version__
@@ -90,9 +90,25 @@ class Line:
         if self.timeout_seconds <= 0 or self.retries_max < 0:
             raise ValueError("timeout_seconds must be over 0, and retries_max not under 0.")
 
-    def begin(self, call: Call[T], retries_max: int | None = None) -> "Exchange[T]":
-        """Start a call; its time runs from here."""
-        return Exchange(self, call, self.retries_max if retries_max is None else retries_max)
+    def begin(self, call: Call[T], retries_max: int | None = None, deadline: float | None = None) -> "Exchange[T]":
+        """Start a call. Its time runs from here, unless it has a deadline already."""
+        if deadline is None:
+            deadline = self.deadline(call.wait_seconds)
+        return Exchange(self, call, Patience(self, self.retries_max if retries_max is None else retries_max, deadline))
+
+    def deadline(self, wait_seconds: float = 0) -> float:
+        """Until when a call that begins now may take, by this line's clock."""
+        return self.clock() + self.timeout_seconds + wait_seconds
+
+    def unreachable(self, call: Call[Any], failure: NoAnswer) -> Unreachable:
+        """The error of a call that got no answer."""
+        repeatable = call.repeatable or not failure.perhaps_received
+        advice = "It is safe to repeat." if repeatable else "It may have been received: look before repeating it."
+        return Unreachable(
+            f"No answer to {call.method} {call.path} from {self.base_url}: {failure.why}. {advice}",
+            perhaps_received=failure.perhaps_received,
+            repeatable=repeatable,
+        ).at(call.step)
 
     def headers(self) -> dict[str, str]:
         """What every request carries."""
@@ -111,15 +127,38 @@ def _has_port_that_can_be(parts: SplitResult) -> bool:
         return False
 
 
+class Patience:
+    """How often, and until when, something is tried again."""
+
+    def __init__(self, line: Line, retries_max: int, deadline: float) -> None:
+        self.deadline = deadline
+        self._line = line
+        self._retries_left = retries_max
+        self._pauses = 0
+
+    def pause(self, error: AfterCommitClientError, *, may_repeat: bool = True) -> float:
+        """How many seconds to wait before the next attempt. Raises `error` if there is none."""
+        seconds = self._next_pause(error.retry_after_seconds if isinstance(error, Unavailable) else None)
+        if not may_repeat or self._retries_left == 0 or self._line.clock() + seconds >= self.deadline:
+            raise error
+        self._retries_left -= 1
+        self._pauses += 1
+        return seconds
+
+    def _next_pause(self, asked_seconds: float | None) -> float:
+        """Doubling, from half to all of it by chance; never earlier than the service asked for, and then spread."""
+        longest = min(_FIRST_PAUSE_SECONDS * 2.0**self._pauses, _LONGEST_PAUSE_SECONDS)
+        pause: float = longest * (0.5 + 0.5 * self._line.chance())
+        return pause if asked_seconds is None else max(pause, asked_seconds * (1 + 0.2 * self._line.chance()))
+
+
 class Exchange(Generic[T]):
     """One call under way. Repeats are the same bytes, so the same id; they end when the time or their number does."""
 
-    def __init__(self, line: Line, call: Call[T], retries_max: int) -> None:
+    def __init__(self, line: Line, call: Call[T], patience: Patience) -> None:
         self._line = line
         self._call = call
-        self._retries_left = retries_max
-        self._pauses = 0
-        self._deadline = line.clock() + line.timeout_seconds + call.wait_seconds
+        self._patience = patience
 
     def request(self) -> Request:
         """What to send now."""
@@ -128,41 +167,17 @@ class Exchange(Generic[T]):
             url=self._line.base_url.rstrip("/") + self._call.path,
             headers={**self._line.headers(), **self._call.headers},
             body=self._call.body,
-            timeout_seconds=max(self._deadline - self._line.clock(), 0.001),
+            timeout_seconds=max(self._patience.deadline - self._line.clock(), 0.001),
         )
 
     def next(self, outcome: Response | NoAnswer) -> Wait | Done[T]:
         """What to do after `outcome`. Raises the call's error when there is nothing left to do."""
         if isinstance(outcome, NoAnswer):
-            error = self._unreachable(outcome)
-            return self._wait_or_raise(error, may_repeat=error.repeatable)
+            error = self._line.unreachable(self._call, outcome)
+            return Wait(self._patience.pause(error, may_repeat=error.repeatable))
         try:
             return Done(read(self._call, outcome))
         except Unavailable as refusal:
             # The service changed nothing when it says so itself; what a gateway knows is less.
             sure = refusal.status not in _GATEWAY_STATUSES
-            return self._wait_or_raise(refusal, may_repeat=sure or self._call.repeatable)
-
-    def _unreachable(self, failure: NoAnswer) -> Unreachable:
-        repeatable = self._call.repeatable or not failure.perhaps_received
-        advice = "It is safe to repeat." if repeatable else "It may have been received: look before repeating it."
-        return Unreachable(
-            f"No answer to {self._call.method} {self._call.path} from {self._line.base_url}: {failure.why}. {advice}",
-            perhaps_received=failure.perhaps_received,
-            repeatable=repeatable,
-        )
-
-    def _wait_or_raise(self, error: AfterCommitClientError, *, may_repeat: bool) -> Wait:
-        asked = error.retry_after_seconds if isinstance(error, Unavailable) else None
-        seconds = self._pause(asked)
-        if not may_repeat or self._retries_left == 0 or self._line.clock() + seconds >= self._deadline:
-            raise error
-        self._retries_left -= 1
-        self._pauses += 1
-        return Wait(seconds)
-
-    def _pause(self, asked_seconds: float | None) -> float:
-        """Doubling, from half to all of it by chance; never earlier than the service asked for, and then spread."""
-        longest = min(_FIRST_PAUSE_SECONDS * 2.0**self._pauses, _LONGEST_PAUSE_SECONDS)
-        pause: float = longest * (0.5 + 0.5 * self._line.chance())
-        return pause if asked_seconds is None else max(pause, asked_seconds * (1 + 0.2 * self._line.chance()))
+            return Wait(self._patience.pause(refusal, may_repeat=sure or self._call.repeatable))

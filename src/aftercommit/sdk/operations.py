@@ -48,18 +48,18 @@ class TopicOptions(TypedDict, total=False):
 
 def message(message_id: str) -> Call[StoredMessage]:
     """Everything about one message."""
-    return get(path("v1", "messages", message_id), StoredMessage)
+    return get("message", path("v1", "messages", message_id), StoredMessage)
 
 
 def messages_page(filters: MessageFilters, cursor: str | None = None) -> Call[wire.MessagesAnswer]:
     """One page of a list, newest first."""
     query = {**filters, "since": timestamp(filters.get("since")), "until": timestamp(filters.get("until"))}
-    return get("/v1/messages", wire.MessagesAnswer, {**query, "cursor": cursor})
+    return get("messages_page", "/v1/messages", wire.MessagesAnswer, {**query, "cursor": cursor})
 
 
 def stats() -> Call[wire.StatsAnswer]:
     """Counts, rates and ages."""
-    return get("/v1/stats", wire.StatsAnswer)
+    return get("stats", "/v1/stats", wire.StatsAnswer)
 
 
 def put_topic(topic: str, options: TopicOptions) -> Call[wire.TopicAnswer]:
@@ -73,48 +73,50 @@ def put_topic(topic: str, options: TopicOptions) -> Call[wire.TopicAnswer]:
         destination=options.get("destination"),
         force=options.get("force", False),
     )
-    return with_body("PUT", path("v1", "topics", topic), msgspec.json.encode(request), wire.TopicAnswer)
+    body = msgspec.json.encode(request)
+    return with_body("put_topic", path("v1", "topics", topic), body, wire.TopicAnswer, method="PUT")
 
 
 def topic(name: str) -> Call[wire.TopicAnswer]:
     """One topic."""
-    return get(path("v1", "topics", name), wire.TopicAnswer)
+    return get("topic", path("v1", "topics", name), wire.TopicAnswer)
 
 
 def topics() -> Call[wire.TopicsAnswer]:
     """Every topic."""
-    return get("/v1/topics", wire.TopicsAnswer)
+    return get("topics", "/v1/topics", wire.TopicsAnswer)
 
 
 def delete_topic(name: str) -> Call[None]:
     """Forget a topic that has no live or parked messages."""
-    return Call("DELETE", path("v1", "topics", name), type(None))
+    return Call("delete_topic", "DELETE", path("v1", "topics", name), type(None))
 
 
 def pause(name: str) -> Call[wire.TopicAnswer]:
     """Stop sending, redelivery and pull of a topic."""
-    return with_body("POST", path("v1", "topics", name, "pause"), _NO_BODY, wire.TopicAnswer)
+    return with_body("pause", path("v1", "topics", name, "pause"), _NO_BODY, wire.TopicAnswer)
 
 
 def resume(name: str) -> Call[wire.TopicAnswer]:
     """Let a paused topic go on."""
-    return with_body("POST", path("v1", "topics", name, "resume"), _NO_BODY, wire.TopicAnswer)
+    return with_body("resume", path("v1", "topics", name, "resume"), _NO_BODY, wire.TopicAnswer)
 
 
 def put_app(app: str, check_url: str | None = None, check_signed: bool | None = None) -> Call[wire.AppAnswer]:
     """Register an application, or change its check address."""
     request = wire.AppRequest(check_url=check_url, check_signed=check_signed)
-    return with_body("PUT", path("v1", "apps", app), msgspec.json.encode(request), wire.AppAnswer)
+    body = msgspec.json.encode(request)
+    return with_body("put_app", path("v1", "apps", app), body, wire.AppAnswer, method="PUT")
 
 
 def app(name: str) -> Call[wire.AppAnswer]:
     """One application."""
-    return get(path("v1", "apps", name), wire.AppAnswer)
+    return get("app", path("v1", "apps", name), wire.AppAnswer)
 
 
 def add_secret(name: str) -> Call[wire.SecretAnswer]:
     """Make a signing secret. Not repeatable: a second one would push out the one before."""
-    return with_body("POST", path("v1", "apps", name, "secrets"), _NO_BODY, wire.SecretAnswer, repeatable=False)
+    return with_body("add_secret", path("v1", "apps", name, "secrets"), _NO_BODY, wire.SecretAnswer, repeatable=False)
 
 
 def resolve(message_id: str, outcome: str, reason: str) -> Call[wire.MessageStatus]:
@@ -145,10 +147,12 @@ def pull_checks(
 ) -> Call[wire.ChecksAnswer]:
     """Fetch due checks. A check counts as made once handed out."""
     request = wire.ChecksPullRequest(max=checks_max, wait_seconds=wait_seconds)
-    return post(path("v1", "apps", name, "checks", "pull"), request, wire.ChecksAnswer, wait_seconds=wait_seconds)
+    call_path = path("v1", "apps", name, "checks", "pull")
+    return post("pull_checks", call_path, request, wire.ChecksAnswer, wait_seconds=wait_seconds)
 
 
 def answer_checks(name: str, results: Sequence[wire.CheckResult]) -> Call[wire.BatchAnswer]:
     """Answer checks that were fetched."""
     request = wire.CheckResults(results=list(results))
-    return replace(post(path("v1", "apps", name, "checks"), request, wire.BatchAnswer), items=len(results))
+    call = post("answer_checks", path("v1", "apps", name, "checks"), request, wire.BatchAnswer)
+    return replace(call, items=len(results))
