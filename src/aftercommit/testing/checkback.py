@@ -16,7 +16,14 @@ Answers: TypeAlias = Mapping[str, str]
 
 @runtime_checkable
 class CheckSource(Protocol):
-    """What knows the outcomes of local transactions: a barrier, or any object like it."""
+    """What knows the outcomes of local transactions: a barrier, or any object like it.
+
+    class Orders:
+        def check(self, checks):
+            return {each.id: Outcome.COMMITTED for each in checks if each.key == "42"}
+
+    service.answer_checks_with(Orders())
+    """
 
     def check(self, checks: Sequence[Check], /) -> Answers | Awaitable[Answers]:
         """The outcome of each id; one left out is `unknown`."""
@@ -27,7 +34,13 @@ CheckFunction: TypeAlias = Callable[[Sequence[Check]], "Answers | Awaitable[Answ
 
 @dataclass(frozen=True, slots=True)
 class AnsweredCheck:
-    """A check that was asked, and what came of it. `detail` says why it is unknown."""
+    """A check that was asked, and what came of it. `detail` says why it is unknown, `error` what the source raised.
+
+    service.answer_checks_with(lambda checks: {})
+    service.client().prepare("orders.created", {"order": 42})
+    service.run_checks()
+    assert [(each.outcome, each.detail) for each in service.checks] == [("unknown", "the answer leaves it out")]
+    """
 
     app: str
     id: str

@@ -13,6 +13,10 @@ class ManualClock:
     """`ports.clock.Clock` in the hands of a test: `wait` returns when its event is set or `advance` reaches its time.
 
     Nothing depends on the real time: waiters are woken in the order of their times, then in the order they came.
+
+        clock = ManualClock(start_ms=0)
+        clock.advance(1.5)
+        assert (clock.now(), clock.monotonic()) == (1500, 1.5)
     """
 
     def __init__(self, start_ms: int = START_MS) -> None:

@@ -14,7 +14,15 @@ VERBS: Final = ("prepare", "confirm", "cancel", "complete", "fail", "status", "p
 
 
 class Crashed(BaseException):
-    """The process died here, as far as the test is concerned. Like a death, it passes every `except Exception`."""
+    """The process died here, as far as the test is concerned. Like a death, it passes every `except Exception`.
+
+    with service.crash_at(Point.AFTER_PREPARE):
+        try:
+            pay(42)
+        except Crashed as death:
+            assert death.point is Point.AFTER_PREPARE
+            raise
+    """
 
     def __init__(self, point: Point) -> None:
         super().__init__(f"The process died at {point}, as the test wanted.")
@@ -22,7 +30,12 @@ class Crashed(BaseException):
 
 
 class LostAnswers:
-    """Counts in `lost` how many answers were lost so far."""
+    """Counts in `lost` how many answers were lost so far.
+
+    with service.lose_answers("confirm", times=1) as answers:
+        pay(42)
+    assert answers.lost == 1
+    """
 
     def __init__(self, verb: str | None, times: int | None) -> None:
         self._verb = verb
@@ -109,6 +122,10 @@ class Crash:
 
     Neither the crash leaves the block nor what was raised because of it. What else is raised does, and every
     AssertionError.
+
+        with service.crash_at(Point.AFTER_COMMIT) as crash:
+            pay(42)
+        assert crash.happened
     """
 
     def __init__(self, point: Point, faults: Faults) -> None:

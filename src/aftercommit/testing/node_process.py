@@ -30,7 +30,13 @@ _LIBC: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 class ServerFailed(Exception):
-    """The process did not do what was asked of it. The text ends with the last lines it wrote."""
+    """The process did not do what was asked of it. The text ends with the last lines it wrote.
+
+    try:
+        Server(folder, options=["--nonsense"]).start()
+    except ServerFailed as failure:
+        assert "No such option" in str(failure)
+    """
 
 
 class Server:
@@ -43,7 +49,7 @@ class Server:
         with Server(folder) as server, server.client(app="orders") as client:
             client.prepare("orders.created", {"order": 42}, confirmed=True)
             server.restart()
-            assert [each.key for each in client.messages()] == [None]
+            assert len(list(client.messages(topic="orders.created"))) == 1
     """
 
     def __init__(self, folder: Path, *, database: Path | None = None, options: Sequence[str] = ()) -> None:

@@ -6,7 +6,12 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class RecordingObserver:
-    """`ports.observer.Observer` for tests: look at `counts`, `values` and `alerts`, or ask `counted`."""
+    """`ports.observer.Observer` for tests: look at `counts`, `values` and `alerts`, or ask `counted`.
+
+    observer = RecordingObserver()
+    observer.count("events", 2, event="sent", topic="orders.created")
+    assert observer.counted("events", event="sent") == 2
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, Labels]] = Counter()
