@@ -143,6 +143,21 @@ def test_units_may_be_named_by_another_rule(service: InMemoryService):
     service.assert_consistent(committed={"7"}, unit=lambda message: str(message.json()["order"]))
 
 
+def test_a_consumer_of_one_subscription_is_judged_by_that_one(service: InMemoryService):
+    shop = _shop(Shop, service)
+    service.subscribe(TOPIC, "stock", app="stock")
+    shop.order("42")
+    reserved: Counter[str] = Counter()
+
+    def reserve(message: PulledMessage) -> None:
+        if message.attempt < 5:
+            raise ConnectionError("the stock is being counted")
+        reserved[message.key or ""] += 1
+
+    # What `billing` never takes does not keep the rest from healing.
+    service.assert_consistent(TOPIC, committed=shop.committed, effects=reserved, consumer=reserve, subscription="stock")
+
+
 def test_it_is_asserted_after_the_faults(service: InMemoryService):
     with service.unreachable(), pytest.raises(RuntimeError, match="still last"):
         service.assert_consistent(committed=set())

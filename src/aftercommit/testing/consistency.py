@@ -11,10 +11,11 @@ from aftercommit.testing.checkback import InProcessCheckback
 from aftercommit.testing.draining import Drained, PlainHandler, Receiver, drain
 from aftercommit.testing.expectations import is_published, line, listing
 from aftercommit.testing.inside import Inside
+from aftercommit.testing.pace import Pace
 
 # Longer than every check and every redelivery of the default policy, shorter than its retention.
 HEAL_SECONDS: Final = 3 * 24 * 3600.0
-_ROUNDS_MAX: Final = 1000
+_LONGEST_STEP_SECONDS: Final = 3600.0
 
 Committed: TypeAlias = Collection[str] | Callable[[StoredMessage], bool]
 Effects: TypeAlias = Mapping[str, int] | Callable[[], Mapping[str, int]]
@@ -27,8 +28,9 @@ def unit_of(message: StoredMessage) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What should be true. Units are named by `unit`; `effects` counts what the consumer did for each."""
+    """What should be true of the messages of `topic`. `effects` counts what the consumer did for each unit."""
 
+    topic: str | None
     committed: Committed
     effects: Effects | None
     unit: Callable[[StoredMessage], str]
@@ -41,28 +43,21 @@ async def heal(inside: Inside, receiver: Receiver | PlainHandler | None) -> Drai
     """
     healed: Counter[str] = Counter()
     errors: list[tuple[str, Exception]] = []
-    until = inside.node.clock.monotonic() + HEAL_SECONDS
-    for _ in range(_ROUNDS_MAX):
-        await inside.caller.result_of(inside.node.advance(0.001))
+    node, pace = inside.node, Pace(_LONGEST_STEP_SECONDS)
+    until = node.clock.monotonic() + HEAL_SECONDS
+    await inside.caller.result_of(node.advance(0))
+    while True:
         if receiver is not None:
             drained = await drain(receiver, inside)
             healed.update(drained.counts)
             errors = drained.errors or errors
-        left = until - inside.node.clock.monotonic()
-        next_in = await _next_in(inside, with_deliveries=receiver is not None)
-        if next_in is None or left <= 0:
-            break
-        await inside.caller.result_of(inside.node.advance(min(max(next_in, 1.0), left)))
-    return Drained(dict(healed), errors)
-
-
-async def _next_in(inside: Inside, *, with_deliveries: bool) -> float | None:
-    """Seconds to the next thing that is due on a live message, None if nothing is."""
-    live = await inside.caller.result_of(inside.node.live())
-    dues = [each.due.at for each in live if each.due is not None]
-    if with_deliveries:
-        dues += [one.due.at for each in live for one in each.deliveries if one.due is not None]
-    return None if not dues else (min(dues) - inside.node.clock.now()) / 1000
+        consumed = set() if receiver is None else set(receiver.subscriptions)
+        dues = await inside.caller.result_of(node.healing_dues(consumed))
+        step = pace.step_seconds(node.clock.now(), dues, again_seconds=1.0)
+        left = until - node.clock.monotonic()
+        if step is None or left <= 0:
+            return Drained(dict(healed), errors)
+        await inside.caller.result_of(node.advance(min(step, left)))
 
 
 def find_offences(messages: Sequence[StoredMessage], claims: Claims) -> list[str]:
@@ -109,7 +104,7 @@ def _effect_offences(
 
 
 def report(
-    offences: Sequence[str], messages: Sequence[StoredMessage], drained: Drained, checkback: InProcessCheckback
+    offences: Sequence[str], messages: Sequence[StoredMessage], *, drained: Drained, checkback: InProcessCheckback
 ) -> str:
     """The text of the failed assertion."""
     lines = [

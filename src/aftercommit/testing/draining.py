@@ -78,7 +78,7 @@ class PlainHandler:
     """
 
     def __init__(
-        self, handler: Handler, subscriptions: Iterable[tuple[str, str, str]], inside: Inside, faults: Faults
+        self, handler: Handler, subscriptions: Iterable[tuple[str, str, str]], *, inside: Inside, faults: Faults
     ) -> None:
         self._handler = handler
         self._owners = {(topic, name): app for topic, name, app in subscriptions}

@@ -2,7 +2,6 @@
 
 from typing import Final, TypeVar
 
-from aftercommit.sdk import operations
 from aftercommit.sdk.calls import Call
 from aftercommit.sdk.exchange import Done, Line
 from aftercommit.sdk.messages import StoredMessage
@@ -13,7 +12,6 @@ T = TypeVar("T")
 
 # A name that a node without keys answers to; nothing is ever sent there.
 URL: Final = "http://localhost"
-_PAGE_MAX: Final = 200
 
 
 class Inside:
@@ -32,13 +30,5 @@ class Inside:
         return step.answer
 
     async def messages(self) -> list[StoredMessage]:
-        """Every message, in the order in which they were prepared. Tombstones of unknown ids are left out."""
-        ids: list[str] = []
-        cursor: str | None = None
-        while True:
-            page = await self.make(operations.messages_page({"limit": _PAGE_MAX}, cursor))
-            ids += [each.id for each in page.messages if each.topic is not None]
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        return [await self.make(operations.message(each)) for each in reversed(ids)]
+        """Every message, in the order in which they were prepared."""
+        return await self.caller.result_of(self.node.everything())

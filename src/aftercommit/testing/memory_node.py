@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +18,8 @@ from aftercommit.domain.message import DueKind, Message
 from aftercommit.ports.store import Search
 from aftercommit.sdk.answers import Response
 from aftercommit.sdk.exchange import NoAnswer, Request
+from aftercommit.sdk.messages import StoredMessage
+from aftercommit.service.caller import Caller
 from aftercommit.service.node import Backends, Chance, Node, Timing
 from aftercommit.signatures import new_secret
 from aftercommit.stores.memory import MemoryStore
@@ -26,9 +28,11 @@ from aftercommit.testing.checkback import InProcessCheckback
 from aftercommit.testing.clock import ManualClock
 from aftercommit.testing.loop_thread import LoopThread
 from aftercommit.testing.observer import RecordingObserver
+from aftercommit.testing.pace import Pace
 
 # What the loops of a node wait for; a delivery that may be pulled waits for a consumer, not for a loop.
 _LOOPS: Final = (DueKind.CHECK, DueKind.SEND, DueKind.EXPIRE)
+_OPERATOR: Final = Caller("default", wide=True)
 _EVERYTHING: Final = 1_000_000
 # Overdue work that nobody can do (a paused topic, an application nobody can ask) is looked at ever more seldom.
 _LONGEST_STEP_SECONDS: Final = 300.0
@@ -106,15 +110,13 @@ class MemoryNode:
         async with self._moving:
             end = self.clock.monotonic() + seconds
             await self._rest()
-            step = 0.0
-            before: dict[tuple[DueKind, int], int] = {}
+            pace = Pace(_LONGEST_STEP_SECONDS)
             while (left := end - self.clock.monotonic()) > 0:
                 dues = await self._loop_dues()
-                # Doubled while nothing at all changes.
-                step = min(step * 2, _LONGEST_STEP_SECONDS) if dues == before and step else 0.0
-                step = max(step, self._first_step(dues))
-                before = dues
-                self.clock.advance(min(left, step or left))
+                # Due, and not done: a loop looks again at its own time.
+                again = self.clock.next_alarm_seconds or 0.0
+                step = pace.step_seconds(self.clock.now(), dues, again_seconds=max(again, 0.001))
+                self.clock.advance(left if step is None else min(left, step))
                 await self._rest()
         self._stir()
 
@@ -122,6 +124,30 @@ class MemoryNode:
         """Every message that is not settled and not parked."""
         page = await self._store.search(Search(limit=_EVERYTHING))
         return [each.message for each in page.messages if each.message.status in LIVE]
+
+    async def everything(self) -> list[StoredMessage]:
+        """Every message as the operator reads it, in the order of their preparing; no tombstones of unknown ids."""
+        page = await self._store.search(Search(limit=_EVERYTHING))
+        ids = [each.message.id for each in reversed(page.messages) if each.message.topic is not None]
+        answers = [await self._node.services.inspection.get(_OPERATOR, each) for each in ids]
+        return [msgspec.json.decode(msgspec.json.encode(each), type=StoredMessage) for each in answers]
+
+    async def healing_dues(self, consumed: Collection[tuple[str, str]]) -> dict[object, int]:
+        """When time does something for a live message, or a consumer of these topics and subscriptions could."""
+        catalog = self._store.catalog
+        subscriptions = {
+            each.id
+            for each in catalog.subscriptions.values()
+            if (catalog.topics[each.topic].name, each.name) in consumed
+        }
+        dues: dict[object, int] = {}
+        for message in await self.live():
+            if message.due is not None:
+                dues[message.id] = message.due.at
+            for each in message.deliveries:
+                if each.due is not None and each.subscription in subscriptions:
+                    dues[message.id, each.subscription] = each.due.at
+        return dues
 
     def app_of(self, message: Message) -> str:
         """The name of the application that prepared it."""
@@ -152,17 +178,7 @@ class MemoryNode:
         while await self._errands.answered():
             await self._thread.quiet()
 
-    def _first_step(self, dues: Mapping[tuple[DueKind, int], int]) -> float:
-        """Seconds to the first time at which something can happen; 0 if nothing ever will by itself."""
-        if not dues:
-            return 0.0
-        due_in = (min(dues.values()) - self.clock.now()) / 1000
-        if due_in > 0:
-            return due_in
-        # Due, and not done: a loop looks again at its own time.
-        return max(self.clock.next_alarm_seconds or 0.0, 0.001)
-
-    async def _loop_dues(self) -> dict[tuple[DueKind, int], int]:
+    async def _loop_dues(self) -> dict[object, int]:
         return {(kind, each.lane): each.at for kind in _LOOPS for each in await self._store.due_lanes(kind)}
 
     async def _respond(self, request: Request) -> Response:

@@ -223,13 +223,15 @@ class InMemoryService:
 
             assert service.drain(bill, topic="orders.created", subscription="billing").counts == {"completed": 1}
         """
-        return run_now(self._drain(self._blocking, consumer, topic, subscription))
+        inside = Inside(self._node, self._blocking)
+        return run_now(drain(self._receiver(inside, consumer, topic=topic, subscription=subscription), inside))
 
     async def drain_async(
         self, consumer: Receiver | Handler, *, topic: str | None = None, subscription: str | None = None
     ) -> Drained:
         """`drain`, awaited."""
-        return await self._drain(self._awaiting, consumer, topic, subscription)
+        inside = Inside(self._node, self._awaiting)
+        return await drain(self._receiver(inside, consumer, topic=topic, subscription=subscription), inside)
 
     # Things that go wrong.
 
@@ -265,14 +267,17 @@ class InMemoryService:
         committed: Committed,
         effects: Effects | None = None,
         consumer: Receiver | Handler | None = None,
+        subscription: str | None = None,
         unit: Callable[[StoredMessage], str] = unit_of,
     ) -> None:
         """Let everything heal, then assert: delivered if and only if committed, and each effect exactly once.
 
-        Healing is time (up to three days of it): checks are asked, and with `consumer` deliveries are made and
-        repeated. `committed`: the units of work that committed, as the business tables say, or a function that tells
-        it of a message. A message belongs to the unit its key names (`unit` for another rule). `effects`: how often
-        the consumer's effect happened, per unit, looked at after healing.
+        Healing is time (up to three days of it): checks are asked, and with `consumer` (a function: for the given
+        `subscription`, or for all of the topic) deliveries are made and repeated.
+
+        `committed`: the units of work that committed, as the business tables say, or a function that tells it of a
+        message. A message belongs to the unit its key names (`unit` for another rule). `effects`: how often the
+        consumer's effect happened, per unit, looked at after healing.
 
         The AssertionError lists phantoms, losses, duplicates, missing effects, and what nobody could decide.
 
@@ -280,8 +285,9 @@ class InMemoryService:
                 "orders.created", committed={str(order.id) for order in orders(session)}, effects=bills, consumer=bill
             )
         """
-        claims = Claims(committed, effects, unit)
-        run_now(self._require_consistent(self._blocking, topic, claims, consumer))
+        inside = Inside(self._node, self._blocking)
+        receiver = self._judged(inside, consumer, topic=topic, subscription=subscription)
+        run_now(self._require_consistent(inside, Claims(topic, committed, effects, unit), receiver))
 
     async def assert_consistent_async(
         self,
@@ -290,11 +296,13 @@ class InMemoryService:
         committed: Committed,
         effects: Effects | None = None,
         consumer: Receiver | Handler | None = None,
+        subscription: str | None = None,
         unit: Callable[[StoredMessage], str] = unit_of,
     ) -> None:
         """`assert_consistent`, awaited."""
-        claims = Claims(committed, effects, unit)
-        await self._require_consistent(self._awaiting, topic, claims, consumer)
+        inside = Inside(self._node, self._awaiting)
+        receiver = self._judged(inside, consumer, topic=topic, subscription=subscription)
+        await self._require_consistent(inside, Claims(topic, committed, effects, unit), receiver)
 
     # One core for both kinds of callers.
 
@@ -320,34 +328,35 @@ class InMemoryService:
         # A policy that is not given stays as it is.
         return await inside.make(operations.put_topic(topic, {"subscriptions": listed, "policy": dict(policy) or None}))
 
-    async def _drain(
-        self, caller: Caller, consumer: Receiver | Handler, topic: str | None, subscription: str | None
-    ) -> Drained:
-        require_no_errand("Draining")
-        inside = Inside(self._node, caller)
-        return await drain(self._receiver(inside, consumer, topic, subscription), inside)
-
     def _receiver(
-        self, inside: Inside, consumer: Receiver | Handler, topic: str | None, subscription: str | None
+        self, inside: Inside, consumer: Receiver | Handler, *, topic: str | None, subscription: str | None
     ) -> Receiver | PlainHandler:
+        require_no_errand("Delivering")
         if isinstance(consumer, Receiver):
             if topic is not None or subscription is not None:
                 raise TypeError("A consumer knows its own subscriptions: leave topic and subscription out.")
             return consumer
         if not callable(consumer):
             raise TypeError(f"{consumer!r} can receive nothing: give a consumer, or a function of a message.")
-        return PlainHandler(consumer, self._node.owners(topic, subscription), inside, self._faults)
+        return PlainHandler(consumer, self._node.owners(topic, subscription), inside=inside, faults=self._faults)
+
+    def _judged(
+        self, inside: Inside, consumer: Receiver | Handler | None, *, topic: str | None, subscription: str | None
+    ) -> Receiver | PlainHandler | None:
+        require_no_errand("Asserting consistency")
+        if consumer is None:
+            return None
+        # The topic says which messages are judged, also where a consumer listens to more.
+        of_handler = None if isinstance(consumer, Receiver) else topic
+        return self._receiver(inside, consumer, topic=of_handler, subscription=subscription)
 
     async def _require_consistent(
-        self, caller: Caller, topic: str | None, claims: Claims, consumer: Receiver | Handler | None
+        self, inside: Inside, claims: Claims, receiver: Receiver | PlainHandler | None
     ) -> None:
-        require_no_errand("Asserting consistency")
         if self._faults.present:
             raise RuntimeError("A crash, lost answers or an unreachable service still last: assert after their blocks.")
-        inside = Inside(self._node, caller)
-        receiver = None if consumer is None else self._receiver(inside, consumer, topic, None)
         drained = await heal(inside, receiver)
-        messages = [each for each in await inside.messages() if topic in (None, each.topic)]
+        messages = [each for each in await inside.messages() if claims.topic in (None, each.topic)]
         offences = find_offences(messages, claims)
         if offences:
-            raise AssertionError(report(offences, messages, drained, self._checkback))
+            raise AssertionError(report(offences, messages, drained=drained, checkback=self._checkback))
