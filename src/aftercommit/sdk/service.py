@@ -134,8 +134,8 @@ async def tell(verb: str, call: Awaitable[list[BatchResult]]) -> None:
     except AfterCommitClientError as error:
         _log.warning("Could not %s, which is left to check-back: %s", verb, error)
         return
-    for error in (each.error for each in results if each.error is not None):
-        if isinstance(error, RolledBack):
-            _log.error("A committed transaction's message is rolled back at the service: %s", error)
+    for refusal in (each.error for each in results if each.error is not None):
+        if isinstance(refusal, RolledBack):
+            _log.error("A committed transaction's message is rolled back at the service: %s", refusal)
         else:
-            _log.warning("Could not %s a message, which is left to check-back: %s", verb, error)
+            _log.warning("Could not %s a message, which is left to check-back: %s", verb, refusal)
