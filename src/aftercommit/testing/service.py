@@ -81,14 +81,26 @@ class InMemoryService:
     def client(self, app: str = "orders", **options: Any) -> Client:
         """A client of this service, for the application `app`. `options` are those of `Client`."""
         patience = Patience()
-        seams = {"sleep": patience.sleep, "clock": patience.clock, "transport": self.transport(), "probe": self.probe}
-        return Client(URL, app=app, **{**seams, **options})
+        seams: dict[str, Any] = {
+            "transport": self.transport(),
+            "sleep": patience.sleep,
+            "clock": patience.clock,
+            "probe": self.probe,
+        }
+        seams.update(options)
+        return Client(URL, app=app, **seams)
 
     def async_client(self, app: str = "orders", **options: Any) -> AsyncClient:
         """The same for asyncio, on any loop."""
         patience = Patience()
-        seams = {"sleep": patience.sleep_async, "clock": patience.clock, "probe": self.probe}
-        return AsyncClient(URL, app=app, **{"transport": self.async_transport(), **seams, **options})
+        seams: dict[str, Any] = {
+            "transport": self.async_transport(),
+            "sleep": patience.sleep_async,
+            "clock": patience.clock,
+            "probe": self.probe,
+        }
+        seams.update(options)
+        return AsyncClient(URL, app=app, **seams)
 
     def transport(self) -> InMemoryTransport:
         """For a `Client` that the code under test makes itself: `Client(transport=service.transport())`."""
