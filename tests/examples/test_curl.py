@@ -33,7 +33,7 @@ def database(tmp_path: Path) -> Path:
 def billing(node: Server) -> Iterator[Client]:
     """Who consumes the orders."""
     with node.client(app="billing") as client:
-        client.put_topic(TOPIC, subscriptions=[{"name": "billing"}], policy={"check_after_seconds": 0.1})
+        client.put_topic(TOPIC, subscriptions=["billing"], policy={"check_after_seconds": 0.1})
         yield client
 
 
