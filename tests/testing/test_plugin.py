@@ -8,8 +8,8 @@ import pytest
 
 from aftercommit import testing
 
-# In a project of its own: pytest loads the plug-in there as it is told to.
-_ARGUMENTS = ("-p", "aftercommit.testing.plugin", "-p", "no:randomly", "-p", "no:cacheprovider", "-q")
+# In a project of its own: pytest finds the plug-in by itself, because it is installed.
+_ARGUMENTS = ("-p", "no:randomly", "-p", "no:cacheprovider", "-q")
 
 
 def test_the_fixture_is_a_service_that_is_new_for_each_test(pytester: pytest.Pytester):
