@@ -129,7 +129,7 @@ def test_a_whole_consumer_reports_by_itself(published: InMemoryService):
         subscriptions = ((TOPIC, "billing"),)
         client = published.client(app="billing")
 
-        async def receive(self, delivery: Delivery, subscription: str, /) -> Receipt:
+        def receive(self, delivery: Delivery, subscription: str, /) -> Receipt:
             if delivery.key == "0":
                 return Receipt.RETRY_LATER
             self.client.complete(delivery.id, subscription)
@@ -139,6 +139,20 @@ def test_a_whole_consumer_reports_by_itself(published: InMemoryService):
     assert published.statuses() == {"sent": 1, "completed": 2}
     with pytest.raises(TypeError, match="knows its own subscriptions"):
         published.drain(Consumer(), topic=TOPIC)
+
+
+async def test_a_whole_async_consumer_is_awaited(published: InMemoryService):
+    client = published.async_client(app="billing")
+
+    class Consumer:
+        subscriptions = ((TOPIC, "billing"), ("orders.cancelled", "billing"))
+
+        async def receive(self, delivery: Delivery, subscription: str, /) -> Receipt:
+            await client.complete(delivery.id, subscription)
+            return Receipt.COMPLETED
+
+    assert (await published.drain_async(Consumer())).counts == {"completed": 3}
+    published.assert_settled()
 
 
 def test_a_handler_that_returns_a_receipt_has_reported_by_itself(published: InMemoryService):

@@ -2,7 +2,7 @@
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -24,12 +24,12 @@ DELIVERIES_MAX: Final = 10_000
 
 @runtime_checkable
 class Receiver(Protocol):
-    """The seam for whole consumers: whatever works and reports by itself, one delivery at a time.
+    """Whole consumers: whatever works and reports by itself, one delivery at a time. The SDK's own two are such.
 
     class Billing:
         subscriptions = [("orders.created", "billing")]
 
-        async def receive(self, delivery, subscription):
+        def receive(self, delivery, subscription):
             client.complete(delivery.id, subscription)
             return Receipt.COMPLETED
 
@@ -40,11 +40,8 @@ class Receiver(Protocol):
     def subscriptions(self) -> Iterable[tuple[str, str]]:
         """What it consumes: pairs of a topic and the name of a subscription."""
 
-    async def receive(self, delivery: Delivery, subscription: str, /) -> Receipt:
-        """Do the work, report it, and say what became of it. Never suspends if it is drained by `drain`.
-
-        An exception leaves the drain, as it would leave the runtime.
-        """
+    def receive(self, delivery: Delivery, subscription: str, /) -> Receipt | Awaitable[Receipt]:
+        """Do the work, report it, and say what became of it. An exception leaves the drain."""
 
 
 # May be a coroutine function; may return a `Fail`, a `RetryLater` or a `Receipt`.
@@ -136,7 +133,7 @@ async def drain(receiver: Receiver | PlainHandler, inside: Inside) -> Drained:
                 if isinstance(receiver, PlainHandler):
                     receipt = await receiver.receive_pulled(message, name)
                 else:
-                    receipt = await receiver.receive(Delivery.pulled(message), name)
+                    receipt = await inside.caller.drive(receiver.receive(Delivery.pulled(message), name))
                 counts[receipt.value] += 1
         if counts.total() > DELIVERIES_MAX:
             raise AssertionError(f"After {counts.total()} deliveries there are still more: does it publish to itself?")
