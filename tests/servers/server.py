@@ -176,10 +176,10 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
         with suppress(psutil.NoSuchProcess):
             child.kill()
     process.wait(STOP_SECONDS)
-    _await_ends(children)
+    await_ends(children)
 
 
-def _await_ends(children: list[psutil.Process]) -> None:
+def await_ends(children: list[psutil.Process]) -> None:
     """Wait until they have ended. Who adopted them may take a second to bury them; that is not waited for."""
     until = time.monotonic() + STOP_SECONDS
     for child in children:
