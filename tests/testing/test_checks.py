@@ -112,6 +112,17 @@ def test_checks_are_answered_in_the_thread_that_moves_time(service: InMemoryServ
     assert threads == [threading.current_thread()]
 
 
+def test_a_recheck_is_asked_with_the_next_second(service: InMemoryService):
+    service.answer_checks_with(lambda checks: dict.fromkeys((each.id for each in checks), Outcome.COMMITTED))
+    client = service.client()
+    message = client.prepare(TOPIC, 1)
+    client.recheck(message.id)
+
+    service.advance(1)
+
+    assert client.message(message.id).status == "sent"
+
+
 async def test_an_async_source_is_awaited_on_the_tests_loop(service: InMemoryService):
     loops = []
 

@@ -123,8 +123,11 @@ class Errands:
 class Caller(Protocol):
     """How the present thread or task waits. Methods of the blocking one never suspend (see `sdk.blocking`)."""
 
-    async def result_of(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the service's loop, and errands here meanwhile. Raises what it raises."""
+    async def result_of(self, work: Coroutine[Any, Any, T], *, errands: bool = False) -> T:
+        """Run `work` on the service's loop; raises what it raises. With `errands`, run those here meanwhile.
+
+        Only who moves time runs errands, so that no other thread of the test finds itself answering checks.
+        """
 
     async def drive(self, value: Any) -> Any:
         """What the user's code returned; awaited, if it is to be."""
@@ -137,7 +140,7 @@ class BlockingCaller:
         self._thread = thread
         self._errands = errands
 
-    async def result_of(self, work: Coroutine[Any, Any, T]) -> T:
+    async def result_of(self, work: Coroutine[Any, Any, T], *, errands: bool = False) -> T:
         """Run `work` there, and errands in this thread."""
         bell = threading.Event()
         with self._errands.told_by(bell.set):
@@ -145,7 +148,7 @@ class BlockingCaller:
             future.add_done_callback(lambda _: bell.set())
             while not future.done():
                 bell.clear()
-                if errand := self._errands.take():
+                if errands and (errand := self._errands.take()):
                     await errand.run(self.drive)
                 elif not future.done():
                     bell.wait()
@@ -167,7 +170,7 @@ class AsyncCaller:
         self._thread = thread
         self._errands = errands
 
-    async def result_of(self, work: Coroutine[Any, Any, T]) -> T:
+    async def result_of(self, work: Coroutine[Any, Any, T], *, errands: bool = False) -> T:
         """Run `work` there, and errands on this loop. A caller that is cancelled leaves the work going on."""
         loop, bell = asyncio.get_running_loop(), asyncio.Event()
 
@@ -180,7 +183,7 @@ class AsyncCaller:
             future.add_done_callback(lambda _: ring())
             while not future.done():
                 bell.clear()
-                if errand := self._errands.take():
+                if errands and (errand := self._errands.take()):
                     await errand.run(self.drive)
                 elif not future.done():
                     await bell.wait()

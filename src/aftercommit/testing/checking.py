@@ -27,7 +27,9 @@ async def run_checks(inside: Inside, checkback: InProcessCheckback) -> dict[str,
             return dict(Counter(each.outcome for each in checkback.asked[asked_before:]))
         due = max((each.due.at for each in left if each.due is not None), default=0)
         seconds = max((due - inside.node.clock.now()) / 1000, 0.001)
-        await inside.caller.result_of(inside.node.advance(min(seconds, _ROUND_SECONDS) if round_number else seconds))
+        await inside.caller.result_of(
+            inside.node.advance(min(seconds, _ROUND_SECONDS) if round_number else seconds), errands=True
+        )
         wanted -= {each.id for each in checkback.asked[asked_before:]}
         left = await _left(inside, wanted)
     raise AssertionError(f"{len(left)} messages were not asked about, though they are due; is their process down?")

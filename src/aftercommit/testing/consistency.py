@@ -45,7 +45,7 @@ async def heal(inside: Inside, receiver: Receiver | PlainHandler | None) -> Drai
     errors: list[tuple[str, Exception]] = []
     node, pace = inside.node, Pace(_LONGEST_STEP_SECONDS)
     until = node.clock.monotonic() + HEAL_SECONDS
-    await inside.caller.result_of(node.advance(0))
+    await inside.caller.result_of(node.advance(0), errands=True)
     while True:
         if receiver is not None:
             drained = await drain(receiver, inside)
@@ -57,7 +57,7 @@ async def heal(inside: Inside, receiver: Receiver | PlainHandler | None) -> Drai
         left = until - node.clock.monotonic()
         if step is None or left <= 0:
             return Drained(dict(healed), errors)
-        await inside.caller.result_of(node.advance(min(step, left)))
+        await inside.caller.result_of(node.advance(min(step, left)), errands=True)
 
 
 def find_offences(messages: Sequence[StoredMessage], claims: Claims) -> list[str]:

@@ -59,14 +59,20 @@ class InMemoryService:
     def start(self) -> Self:
         """Start the thread it lives in. Once; `with` does it."""
         self._thread.start()
-        run_now(self._blocking.result_of(self._node.start()))
+        try:
+            run_now(self._blocking.result_of(self._node.start()))
+        except BaseException:
+            self._thread.stop()
+            raise
         return self
 
     def stop(self) -> None:
         """End it and forget everything. Clients get `Unreachable` from here on. May be called twice."""
         if self._thread.running:
-            run_now(self._blocking.result_of(self._node.stop()))
-            self._thread.stop()
+            try:
+                run_now(self._blocking.result_of(self._node.stop()))
+            finally:
+                self._thread.stop()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -323,7 +329,7 @@ class InMemoryService:
         length = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         if length < 0:
             raise ValueError(f"Time cannot be moved by {length} seconds: it only goes forward.")
-        await caller.result_of(self._node.advance(length))
+        await caller.result_of(self._node.advance(length), errands=True)
 
     async def _run_checks(self, caller: Caller) -> dict[str, int]:
         require_no_errand("Running checks")

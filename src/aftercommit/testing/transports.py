@@ -6,7 +6,7 @@ from aftercommit.sdk.answers import Response
 from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.exchange import NoAnswer, Request
 from aftercommit.testing.callers import Caller
-from aftercommit.testing.faults import Faults
+from aftercommit.testing.faults import Faults, verb_of
 from aftercommit.testing.loop_thread import LoopThread
 from aftercommit.testing.memory_node import MemoryNode
 
@@ -25,7 +25,9 @@ class Wire:
         if not self._thread.running:
             raise NoAnswer("the in-memory service was stopped", perhaps_received=False)
         try:
-            response = await caller.result_of(self._node.answer(request))
+            # The one request that is answered after a check.
+            asks = verb_of(request) == "resolve"
+            response = await caller.result_of(self._node.answer(request), errands=asks)
         except CancelledError:
             raise NoAnswer("the in-memory service was stopped meanwhile", perhaps_received=True) from None
         self._faults.after(request)
