@@ -255,7 +255,7 @@ def test_both_clients_have_the_same_methods_with_the_same_arguments():
     blocking, awaitable = _methods(Client), _methods(AsyncClient)
 
     assert blocking == awaitable
-    assert blocking.keys() == {each[0] for each in CALLS} | {"close", "message", "messages", *ON_SESSIONS}
+    assert blocking.keys() == {each[0] for each in CALLS} | {"close", "message", "messages", "probe", *ON_SESSIONS}
 
 
 def _methods(client):

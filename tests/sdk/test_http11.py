@@ -1,5 +1,7 @@
 """HTTP/1.1 as bytes: what is written, and what is made of answers in pieces, of every shape, and of none."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,8 @@ def bytes_of(asked):
 
 def test_a_request_is_written_with_its_host_its_fields_and_its_length():
     assert bytes_of(request(accept="a/b")) == (
-        b"POST /v1/x HTTP/1.1\r\nhost: host:8340\r\naccept-encoding: identity\r\naccept: a/b\r\ncontent-length: 2\r\n\r\n{}"
+        b"POST /v1/x HTTP/1.1\r\nhost: host:8340\r\naccept-encoding: identity\r\n"
+        b"accept: a/b\r\ncontent-length: 2\r\n\r\n{}"
     )
 
 
@@ -73,7 +76,7 @@ AFTER_HINTS = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nx-a: no
 def test_an_answer_is_the_same_in_whatever_pieces_it_comes(answer, data):
     cuts = sorted(data.draw(st.lists(st.integers(0, len(answer)), max_size=6)))
     edges = [0, *cuts, len(answer)]
-    pieces = [answer[start:end] for start, end in zip(edges, edges[1:], strict=False) if start < end]
+    pieces = [answer[start:end] for start, end in pairwise(edges) if start < end]
 
     found, reader = read(*pieces)
 

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from aftercommit.sdk import Client
 from aftercommit.sdk.async_http_transport import AsyncHttpTransport
@@ -133,7 +134,7 @@ async def test_a_connection_that_was_closed_while_idle_is_noticed_before_it_is_u
 async def test_a_port_nobody_listens_on_is_known_not_to_have_received_anything(transport):
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
-        with pytest.raises(NoAnswer, match="efused|Connect call failed") as raised:
+        with pytest.raises(NoAnswer, match=r"efused|Connect call failed") as raised:
             await transport.send(request(f"http://127.0.0.1:{reserved.getsockname()[1]}/"))
 
     assert raised.value.perhaps_received is False
@@ -313,6 +314,33 @@ async def test_more_requests_than_connections_wait_for_their_turn_within_their_t
 
     assert raised.value.perhaps_received is False
     assert server.connections == 1
+
+
+def test_an_awaitable_transport_works_on_the_loop_of_the_service_too():
+    async def twice(url):
+        transport = AsyncHttpTransport()
+        bodies = [(await transport.send(request(url))).body for _ in range(2)]
+        await transport.close()
+        return bodies
+
+    with talking(answering(OK)) as server:
+        assert uvloop.run(twice(server.url)) == [b"ok", b"ok"]
+
+    assert server.connections == 1
+
+
+async def test_an_address_that_leads_nowhere_does_not_use_up_the_time_of_the_next(kind, monkeypatch):
+    with talking(answering(OK)) as server:
+        good = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            bad = (*good[:4], reserved.getsockname())
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [bad, good])
+            transport = kind()
+            answer = await transport.send(request(server.url))
+        await transport.close()
+
+    assert answer.body == b"ok"
 
 
 def test_an_awaitable_transport_starts_anew_on_the_next_loop():

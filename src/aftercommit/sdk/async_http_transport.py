@@ -1,6 +1,7 @@
 """The awaitable transport: HTTP/1.1 over connections of an asyncio loop that are kept open."""
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from typing import cast
@@ -32,10 +33,11 @@ class AsyncHttpTransport:
         place, target = located(request.url)
         data = written(request, place, target)
         self._settle_on(asyncio.get_running_loop())
+        deadline = self._now() + request.timeout_seconds
         connection: _Connection | None = None
         try:
-            async with asyncio.timeout(request.timeout_seconds), self._room:
-                connection = self._kept(place) or await self._open(place)
+            async with asyncio.timeout_at(deadline), self._room:
+                connection = self._kept(place) or await self._open(place, deadline)
                 answer = await connection.ask(data)
         except TimeoutError as error:
             self._drop(connection)
@@ -83,22 +85,34 @@ class AsyncHttpTransport:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def _open(self, place: Place) -> "_Connection":
+    async def _open(self, place: Place, deadline: float) -> "_Connection":
         if place.is_secure:
             self._tls = self._tls or secure_by_default()
+        loop = asyncio.get_running_loop()
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(place),
-                place.host,
-                place.port,
-                ssl=self._tls if place.is_secure else None,
-                happy_eyeballs_delay=0.25,
-            )
-        except TimeoutError:
-            # Either all the time is up, which the caller knows best, or this host's system gave up on connecting.
-            raise
+            found = await loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise NoAnswer(why_of(error), perhaps_received=False) from error
+        failure = OSError(f"{place.host} has no address")
+        for number, (family, _, _, _, address) in enumerate(found):
+            # An address that leads nowhere must not use up the time of those after it.
+            seconds = (deadline - loop.time()) / (len(found) - number)
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._connect(place, family, str(address[0]), int(address[1]))
+            except OSError as error:
+                failure = error
+        raise NoAnswer(why_of(failure), perhaps_received=False) from failure
+
+    async def _connect(self, place: Place, family: int, address: str, port: int) -> "_Connection":
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(place),
+            address,
+            port,
+            family=family,
+            ssl=self._tls if place.is_secure else None,
+            server_hostname=place.host if place.is_secure else None,
+        )
         return connection
 
 
