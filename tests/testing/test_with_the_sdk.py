@@ -4,13 +4,16 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from aftercommit.sdk import PulledMessage
-from aftercommit.sdk.barrier import Barrier
+from aftercommit.sdk.barrier import AsyncBarrier, Barrier
 from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.inbox import Inbox
+from aftercommit.sdk.inbox import AsyncInbox, Inbox
 from aftercommit.sdk.points import Point
 from aftercommit.sdk.receipts import Receipt
 from aftercommit.testing import CRASH_POINTS, InMemoryService
@@ -122,3 +125,34 @@ def test_without_its_inbox_rows_the_same_test_finds_the_duplicate(service: InMem
 
     with pytest.raises(AssertionError, match="DUPLICATE: '42' had its effect 2 times"):
         service.assert_consistent(committed={"42"}, effects=program.bills, consumer=forget_and_receive)
+
+
+@pytest.mark.parametrize("point", CRASH_POINTS)
+async def test_the_same_holds_for_asyncio_on_the_tests_own_loop(
+    service: InMemoryService, program: Program, point: Point
+):
+    engine = create_async_engine(f"sqlite+aiosqlite:///{program.path}")
+    service.answer_checks_with(AsyncBarrier(engine))
+    sessions = async_sessionmaker(engine)
+    client = service.async_client(app="orders")
+    inbox = AsyncInbox(service.async_client(app="billing"), sessions, subscription="billing")
+
+    async def order(number: str) -> None:
+        async with sessions() as session, client.transaction(session) as tx:
+            await session.execute(text("INSERT INTO orders VALUES (:number)"), {"number": number})
+            tx.publish(TOPIC, {"order": number}, key=number)
+
+    async def bill(delivery: Delivery, tx: Any) -> None:
+        await tx.session.execute(text("INSERT INTO bills VALUES (:number)"), {"number": delivery.key})
+
+    async def receive(message: PulledMessage) -> Receipt:
+        return await inbox.receive(Delivery.pulled(message), bill)
+
+    with service.crash_at(point) as crash:
+        await order("42")
+        await service.drain_async(receive)
+
+    assert crash.happened
+    await service.assert_consistent_async(TOPIC, committed=program.orders(), effects=program.bills, consumer=receive)
+    service.assert_settled()
+    await engine.dispose()
