@@ -1,0 +1,1 @@
+"""Consuming: handlers by decorator, and what brings deliveries to them (pulling, HTTP push, FastStream)."""

@@ -1,0 +1,1 @@
+"""Consumers: handlers, what brings deliveries to them, and what becomes of each."""
