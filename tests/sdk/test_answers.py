@@ -51,7 +51,7 @@ def test_a_refusal_is_raised_under_its_name_with_everything_said(status, code, k
     assert type(error) is kind
     assert (error.status, error.code, error.detail) == (status, code, "A sentence.")
     assert (error.pointer, error.message_status) == ("/topic", "sent")
-    assert str(error).startswith(f"A sentence. ({code}, at /topic) The confirm was refused")
+    assert str(error).startswith(f"A sentence. ({code}, at /topic) The confirm call was refused")
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])

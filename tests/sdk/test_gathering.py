@@ -227,7 +227,9 @@ STEPS = st.lists(st.sampled_from(["join", "join", "join", "return", "leave", "ov
 @given(steps=STEPS, sizes=st.lists(st.integers(1, 400), min_size=60, max_size=60), chance=st.randoms())
 def test_whatever_happens_everybody_who_stays_is_sent_and_gets_its_own(steps, sizes, chance):
     gathering = Gathering()
-    under_way, everybody, gone = [], [], set()
+    under_way: list[Parcel] = []
+    everybody: list[Part] = []
+    gone: set[Part] = set()
 
     def went(parcels):
         for parcel in parcels:
@@ -259,4 +261,5 @@ def test_whatever_happens_everybody_who_stays_is_sent_and_gets_its_own(steps, si
 
     for each in everybody:
         if each not in gone:
+            assert isinstance(each.verdict, list)
             assert [result.status for result in each.verdict] == [f"of {own}" for own in ids_in(Parcel([each]))[0]]

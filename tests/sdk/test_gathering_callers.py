@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ class Crowd:
         self.service = MemoryService()
         self.is_blocking = kind is Client
         self.gate = (Gate if self.is_blocking else AsyncGate)(self.service)
-        self.slept = []
+        self.slept: list[float] = []
         sleep = self.slept.append if self.is_blocking else self._sleep
         self.client = kind(transport=self.gate, sleep=sleep, **options)
 
@@ -71,6 +72,11 @@ async def until(condition):
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - threads and tasks are watched alike
             await asyncio.sleep(0)
+
+
+async def ends(*calls) -> list[Any]:
+    """Answers and errors, as values."""
+    return await asyncio.gather(*calls, return_exceptions=True)
 
 
 @pytest.fixture(autouse=True)
@@ -208,7 +214,7 @@ async def test_a_refused_item_is_the_error_of_its_caller_alone_and_the_one_of_th
     calls = await crowd.confirm_while_one_is_under_way("a", "b", "c", "d")
 
     crowd.gate.open()
-    alone, good, gathered, other = await asyncio.gather(*calls, return_exceptions=True)
+    alone, good, gathered, other = await ends(*calls)
 
     assert (good.status, other.status) == ("of b", "of d")
     assert type(alone) is type(gathered) is kind
@@ -236,7 +242,7 @@ async def test_an_item_that_can_never_be_done_ends_after_as_many_repeats_as_a_ca
     calls = await crowd.confirm_while_one_is_under_way("a", "b", "c")
 
     crowd.gate.open()
-    _, busy, good = await asyncio.gather(*calls, return_exceptions=True)
+    _, busy, good = await ends(*calls)
 
     assert good.status == "of c"
     assert (type(busy), busy.safe_to_ignore) == (Unavailable, True)
@@ -264,7 +270,7 @@ async def test_a_shared_request_that_keeps_failing_is_everybodys_error(crowd):
     crowd.service.whole = [LOST] * 6
 
     crowd.gate.open()
-    first, second = await asyncio.gather(*calls[1:], return_exceptions=True)
+    first, second = await ends(*calls[1:])
 
     assert first is not second
     for error in (first, second):
@@ -291,7 +297,7 @@ async def test_a_refusal_of_the_whole_hurts_nobody_but_the_one_who_caused_it(cro
     crowd.service.whole = [whole]
 
     crowd.gate.open()
-    good, bad, both = await asyncio.gather(*calls[1:], return_exceptions=True)
+    good, bad, both = await ends(*calls[1:])
 
     assert good.status == "of b"
     assert type(bad) is Invalid
@@ -307,7 +313,7 @@ async def test_a_key_that_is_refused_is_refused_for_all_without_asking_for_each(
     crowd.service.whole = [refused(401, "unauthorized")]
 
     crowd.gate.open()
-    errors = await asyncio.gather(*calls[1:], return_exceptions=True)
+    errors = await ends(*calls[1:])
 
     assert [type(each) for each in errors] == [Denied, Denied]
     assert len(crowd.service.requests) == 2
@@ -389,11 +395,32 @@ async def test_a_mistake_of_the_transport_reaches_everybody_and_leaves_nobody_wa
     crowd.service.whole = [RuntimeError("a mistake") for _ in range(4)]
 
     crowd.gate.open()
-    errors = await asyncio.gather(*calls, return_exceptions=True)
+    errors = await ends(*calls)
 
     assert [str(each) for each in errors] == ["a mistake"] * 4
     crowd.service.whole = []
     assert (await crowd.call("confirm", "e")).status == "of e"
+
+
+async def test_of_those_who_wait_the_one_with_the_most_time_left_sends(monkeypatch):
+    crowd = Crowd(Client)
+    senders = []
+    send = crowd.gate.send
+
+    def noticed(request):
+        senders.append(threading.get_ident())
+        return send(request)
+
+    monkeypatch.setattr(crowd.gate, "send", noticed)
+    confirm = crowd.client.confirm
+    monkeypatch.setattr(crowd.client, "confirm", lambda each: (threading.get_ident(), confirm(each).status))
+    calls = await crowd.confirm_while_one_is_under_way("a", "b", "c", "d")
+
+    crowd.gate.open()
+    (first, _), _, _, (last, status) = await asyncio.gather(*calls)
+
+    assert status == "of d"
+    assert senders == [first, last]
 
 
 async def test_a_thread_that_is_interrupted_while_it_sends_for_all_takes_nobody_with_it():
@@ -405,9 +432,9 @@ async def test_a_thread_that_is_interrupted_while_it_sends_for_all_takes_nobody_
     crowd.service.whole = [InterruptedError("a signal")]
 
     crowd.gate.open()
-    ends = await asyncio.gather(*calls[1:], return_exceptions=True)
+    ended = await ends(*calls[1:])
 
-    assert sorted(type(each).__name__ for each in ends) == ["InterruptedError", "MessageStatus", "MessageStatus"]
+    assert sorted(type(each).__name__ for each in ended) == ["InterruptedError", "MessageStatus", "MessageStatus"]
     assert [len(ids) for _, ids in crowd.service.asked] == [1, 3, 2]
 
 

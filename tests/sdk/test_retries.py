@@ -139,7 +139,7 @@ def test_an_unreachable_service_is_named_with_what_may_be_done():
     assert (raised.value.repeatable, raised.value.perhaps_received) == (True, False)
     assert str(raised.value) == (
         f"No answer to POST /v1/messages/{ID}/confirm from http://127.0.0.1:8340: connection refused."
-        " It is safe to repeat. The confirm failed, which is safe to ignore: check-back will settle it."
+        " It is safe to repeat. The confirm call failed, which is safe to ignore: check-back will settle it."
     )
 
 

@@ -86,10 +86,10 @@ class AfterCommitClientError(Exception):
         if self.step is None or self.step not in _SETTLED_BY:
             return ""
         if self.step == "prepare":
-            return "The prepare failed, which is not safe to ignore: the local transaction must not commit."
+            return "The prepare call failed, which is not safe to ignore: the local transaction must not commit."
         if self.safe_to_ignore:
-            return f"The {self.step} failed, which is safe to ignore: {_SETTLED_BY[self.step]}."
-        return f"The {self.step} was refused, which is not safe to ignore: nothing later will settle it."
+            return f"The {self.step} call failed, which is safe to ignore: {_SETTLED_BY[self.step]}."
+        return f"The {self.step} call was refused, which is not safe to ignore: nothing later will settle it."
 
 
 def _revived(kind: type[AfterCommitClientError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
