@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from aftercommit.sdk import Unreachable, new_message
+from aftercommit.sdk.exchange import NoAnswer, Request
 from aftercommit.sdk.points import Point
-from aftercommit.testing import CRASH_POINTS, Crashed, InMemoryService
+from aftercommit.testing import CRASH_POINTS, Crash, Crashed, InMemoryService
+from aftercommit.testing.faults import Faults
 from tests.testing.shop import TOPIC, Shop
 
 
@@ -151,6 +153,28 @@ def test_an_unreachable_service_costs_no_time_and_moves_none(service: InMemorySe
     assert service.now == before
     assert service.statuses() == {}
     assert client.prepare(TOPIC, 1).status == "pending_confirmation"
+
+
+def test_a_client_loses_patience_in_its_own_time(service: InMemoryService):
+    client = service.client(retries_max=1000, timeout_seconds=10)
+    with service.lose_answers() as lost, pytest.raises(Unreachable):
+        client.prepare(TOPIC, 1)
+    # Pauses of 0.1 s that double up to 5 s.
+    assert 4 <= lost.lost <= 12
+
+
+def test_what_is_answered_to_a_process_that_died_meanwhile_is_not_heard():
+    faults = Faults()
+    request = Request("POST", "http://localhost/v1/messages", {}, b"{}", 1.0)
+    with Crash(Point.AFTER_WORK, faults):
+        faults.before(request)
+        try:
+            faults.probe(Point.AFTER_WORK)
+        finally:
+            with pytest.raises(NoAnswer) as error:
+                faults.after(request)
+    assert error.value.perhaps_received
+    assert not faults.present
 
 
 async def test_faults_concern_async_clients_alike(service: InMemoryService):
