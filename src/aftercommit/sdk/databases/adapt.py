@@ -21,12 +21,27 @@ _HANDLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "sqlalchemy.ext.asyncio.session.AsyncSession": ("sqlalchemy", "AsyncSessionHandle"),
         "sqlalchemy.ext.asyncio.engine.AsyncConnection": ("sqlalchemy", "AsyncConnectionHandle"),
         "sqlite3.Connection": ("sqlite3", "SqliteHandle"),
+        "aiosqlite.core.Connection": ("aiosqlite", "AioSqliteHandle"),
+        "psycopg.Connection": ("psycopg", "PsycopgHandle"),
+        "psycopg.AsyncConnection": ("psycopg", "AsyncPsycopgHandle"),
+        "asyncpg.connection.Connection": ("asyncpg", "AsyncpgHandle"),
+        "asyncpg.pool.PoolConnectionProxy": ("asyncpg", "AsyncpgHandle"),
+        "pymysql.connections.Connection": ("pymysql", "PyMySqlHandle"),
+        "asyncmy.connection.Connection": ("asyncmy", "AsyncMyHandle"),
+        "django.utils.connection.ConnectionProxy": ("django", "DjangoHandle"),
+        "django.db.backends.base.base.BaseDatabaseWrapper": ("django", "DjangoHandle"),
     }
 )
 _DATABASES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "sqlalchemy.engine.base.Engine": ("sqlalchemy", "EngineDatabase"),
         "sqlalchemy.ext.asyncio.engine.AsyncEngine": ("sqlalchemy", "AsyncEngineDatabase"),
+        "psycopg_pool.pool.ConnectionPool": ("psycopg", "PsycopgPoolDatabase"),
+        "psycopg_pool.pool_async.AsyncConnectionPool": ("psycopg", "AsyncPsycopgPoolDatabase"),
+        "asyncpg.pool.Pool": ("asyncpg", "AsyncpgPoolDatabase"),
+        "asyncmy.pool.Pool": ("asyncmy", "AsyncMyPoolDatabase"),
+        "django.utils.connection.ConnectionProxy": ("django", "DjangoDatabase"),
+        "django.db.backends.base.base.BaseDatabaseWrapper": ("django", "DjangoDatabase"),
     }
 )
 

@@ -122,7 +122,7 @@ MYSQL: Final = Dialect(
 SQLITE: Final = Dialect(
     name="sqlite",
     now="strftime('%Y-%m-%d %H:%M:%f', 'now')",
-    before_now_days="strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ? || ' days')",
+    before_now_days="strftime('%Y-%m-%d %H:%M:%f', 'now', (0 - ?) || ' days')",
     session=("PRAGMA busy_timeout = 100",),
     saved=Saved(read="PRAGMA busy_timeout", restore="PRAGMA busy_timeout = {}"),
     # A transaction that begins by reading cannot wait for the writer: it would have to write on an old snapshot.

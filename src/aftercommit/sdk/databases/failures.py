@@ -40,25 +40,25 @@ _STATEMENT_COMPLETION_UNKNOWN: Final = "40003"
 def failure_of(error: BaseException) -> Failure:
     """What `error` means, whether it is the driver's own or was wrapped by SQLAlchemy or Django."""
     for each in _unwrapped(error):
+        if (number := _number(each)) is not None:
+            return _NUMBERS.get(number, Failure.OTHER)
         if (state := _sqlstate(each)) is not None:
             return _STATES.get(state, Failure.OTHER)
         if (code := _sqlite_code(each)) is not None:
             return _of_sqlite(code)
-        if (number := _number(each)) is not None:
-            return _NUMBERS.get(number, Failure.OTHER)
     return Failure.OTHER
 
 
 def commit_is_uncertain(error: BaseException) -> bool:
     """Whether a COMMIT that raised `error` may have taken effect. Whoever cannot be sure says True."""
     for each in _unwrapped(error):
+        if (number := _number(each)) is not None:
+            return _NUMBERS.get(number) is not Failure.BLOCKED
         if (state := _sqlstate(each)) is not None:
             return state[:2] in _UNCERTAIN_CLASSES or state == _STATEMENT_COMPLETION_UNKNOWN
         if (code := _sqlite_code(each)) is not None:
             # A refused COMMIT leaves the transaction open, and the rollback that follows ends it.
             return code & 0xFF not in _SQLITE_BLOCKED | {_SQLITE_CONSTRAINT}
-        if (number := _number(each)) is not None:
-            return _NUMBERS.get(number) is not Failure.BLOCKED
     return True
 
 
@@ -90,6 +90,6 @@ def _sqlite_code(error: BaseException) -> int | None:
 
 
 def _number(error: BaseException) -> int | None:
-    """MySQL's drivers put the number first among the arguments."""
+    """MySQL's drivers put the number first among the arguments; it says more than their SQLSTATE does."""
     first = error.args[0] if error.args else None
     return first if isinstance(first, int) and not isinstance(error, OSError) else None

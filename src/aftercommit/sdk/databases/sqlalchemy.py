@@ -297,9 +297,7 @@ def _require_top_level(*, nested: bool) -> None:
 
 def _require_transaction(connection: Connection) -> None:
     """Refuse autocommit, where SQLAlchemy's commit is none; begin at once where SQLite would begin too late."""
-    raw = connection.connection.dbapi_connection
-    assert raw is not None
-    if _is_autocommit(connection, raw):
+    if _is_autocommit(connection, connection.connection.dbapi_connection):
         raise Misused(
             "This connection is in AUTOCOMMIT, so that its statements are not one transaction. "
             "Use an engine or execution_options(isolation_level=...) with a real isolation level."
@@ -311,12 +309,10 @@ def _require_transaction(connection: Connection) -> None:
 def _is_autocommit(connection: Connection, raw: Any) -> bool:
     if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
         return True
+    # Since SQLAlchemy 2.0.44. SQLite's legacy mode calls itself autocommit between transactions; it begins one like
+    # the others.
     detect = getattr(connection.dialect, "detect_autocommit_setting", None)
-    try:
-        # SQLite's legacy mode calls itself autocommit between transactions; it begins one like the others.
-        return connection.dialect.name != "sqlite" and detect is not None and bool(detect(raw))
-    except NotImplementedError:
-        return False
+    return connection.dialect.name != "sqlite" and detect is not None and bool(detect(raw))
 
 
 def _driver_in_transaction(connection: Connection) -> bool:

@@ -1,0 +1,1 @@
+"""Every driver behind the one seam, on real servers."""
