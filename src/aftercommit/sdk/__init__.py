@@ -1,6 +1,6 @@
-"""What an initiator or a consumer installs: the client, the transaction, the outcome and the inbox.
+"""What an initiator or a consumer installs: the client, local transactions that publish, the barrier, the inbox.
 
-Importing this opens no socket and starts no thread.
+Importing this opens no socket and starts no thread. docs/sdk.md is the guide.
 
     from aftercommit.sdk import Client
 
@@ -12,7 +12,10 @@ Importing this opens no socket and starts no thread.
 
 from aftercommit.sdk.answers import BatchResult
 from aftercommit.sdk.async_client import AsyncClient
+from aftercommit.sdk.barrier import AsyncBarrier, Barrier
 from aftercommit.sdk.client import Client
+from aftercommit.sdk.databases.port import Misused
+from aftercommit.sdk.delivery import Delivery, NotOurs
 from aftercommit.sdk.errors import (
     AfterCommitClientError,
     AlreadyConfirmed,
@@ -29,27 +32,63 @@ from aftercommit.sdk.errors import (
     Unexpected,
     Unreachable,
 )
+from aftercommit.sdk.inbox import AsyncInbox, Inbox
 from aftercommit.sdk.messages import PulledMessage, StoredMessage, new_id, new_message
+from aftercommit.sdk.outbox import AsyncOutboxRelay, OutboxRelay
+from aftercommit.sdk.outcomes import Outcome
+from aftercommit.sdk.points import Point
+from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
+from aftercommit.sdk.transaction import AsyncTransaction, Transaction
+from aftercommit.sdk.transaction_errors import (
+    CommitUncertain,
+    NotPrepared,
+    RuledOut,
+    TransactionEnded,
+    TransactionError,
+)
+from aftercommit.sdk.unit import Unit
 
 __all__ = [
     "AfterCommitClientError",
     "AlreadyConfirmed",
+    "AsyncBarrier",
     "AsyncClient",
+    "AsyncInbox",
+    "AsyncOutboxRelay",
+    "AsyncTransaction",
+    "Barrier",
     "BatchResult",
     "Client",
+    "CommitUncertain",
     "Conflict",
+    "Delivery",
     "Denied",
+    "Fail",
     "IdConflict",
+    "Inbox",
     "Invalid",
     "InvalidTransition",
+    "Misused",
     "NotDelivered",
     "NotFound",
+    "NotOurs",
+    "NotPrepared",
+    "OutboxRelay",
+    "Outcome",
+    "Point",
     "PulledMessage",
+    "Receipt",
     "Refused",
+    "RetryLater",
     "RolledBack",
+    "RuledOut",
     "StoredMessage",
+    "Transaction",
+    "TransactionEnded",
+    "TransactionError",
     "Unavailable",
     "Unexpected",
+    "Unit",
     "Unreachable",
     "new_id",
     "new_message",

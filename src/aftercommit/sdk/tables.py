@@ -1,10 +1,11 @@
-"""The SDK's tables in the user's own database: declared into their metadata or migrations, or printed; never made behind
-their back.
+"""The SDK's tables in the user's own database: declared into their metadata or migrations, or printed.
 
-Ids are text, because every driver sends text and none agrees on UUIDs. `at` is in UTC, by the database's clock. There is
-no index on it: ids are UUIDv7, so that the primary key is in the order of time already.
+They are never made behind anybody's back. Ids are text, because every driver sends text and none agrees on UUIDs. `at`
+is in UTC, by the database's clock. There is no index on it: ids are UUIDv7, so that the primary key is in the order of
+time already.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,10 +93,8 @@ def declare(
             mysql.VARCHAR(length, charset="ascii", collation="ascii_bin"), "mysql", "mariadb"
         )
 
-    datetime: Any = mysql.DATETIME
-    at_type = DateTime(timezone=True).with_variant(datetime(fsp=3), "mysql", "mariadb")
-    longblob: Any = mysql.LONGBLOB
-    blob = LargeBinary().with_variant(longblob(), "mysql", "mariadb")
+    at_type = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=3), "mysql", "mariadb")
+    blob = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
     def message_id() -> Any:
         return Column("message_id", text(MESSAGE_ID_LENGTH), primary_key=True, nullable=False)
@@ -103,7 +102,7 @@ def declare(
     def at() -> Any:
         return Column("at", at_type, nullable=False)
 
-    wanted = {
+    wanted: dict[str, tuple[bool, Callable[[], tuple[Any, ...]]]] = {
         OUTCOME_TABLE: (outcome, lambda: (message_id(), Column("outcome", text(OUTCOME_LENGTH), nullable=False), at())),
         INBOX_TABLE: (
             inbox,

@@ -1,7 +1,7 @@
 """The standard library's sqlite3."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
