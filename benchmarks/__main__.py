@@ -12,9 +12,12 @@ import uvloop
 from benchmarks.floor import floor_cycles, floor_idle, floor_prepares
 from benchmarks.http import Run
 from benchmarks.node import Node
+from benchmarks.transactions import measure_costs, measure_throughput
+from benchmarks.transactions import table as transactions_table
 from benchmarks.workloads import cycles_batched, cycles_single, idle_prepares, prepares, register
 
 GATHERED = 48
+TRANSACTIONS = "transactions"
 
 
 class Row(msgspec.Struct, kw_only=True):
@@ -116,15 +119,23 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of each measurement")
-    parser.add_argument("--only", help="one workload: idle, idle-floor, prepare, single or batch")
+    parser.add_argument("--only", help="one workload: idle, idle-floor, prepare, single, batch or transactions")
     parser.add_argument("--directory", type=Path, help="where the databases lie (default: the temporary directory)")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     arguments = parser.parse_args()
-    rows = measure(arguments.seconds, arguments.directory, arguments.only)
+    seconds, directory, only = arguments.seconds, arguments.directory, arguments.only
+    rows = [] if only == TRANSACTIONS else measure(seconds, directory, only)
+    sdk = only in (None, TRANSACTIONS)
+    costs = measure_costs(seconds * 2, directory) if sdk else []
+    throughputs = measure_throughput(seconds, directory) if sdk else []
     if arguments.json:
-        print(json.dumps({"rows": msgspec.to_builtins(rows)}))
-    else:
+        found = {"rows": rows, "costs": costs, "throughputs": throughputs}
+        print(json.dumps(msgspec.to_builtins(found)))
+        return 0
+    if rows:
         _print(rows)
+    if sdk:
+        print(f"\n{transactions_table(costs, throughputs)}")
     return 0
 
 
