@@ -110,7 +110,7 @@ class CheckResponder:
     def respond_blocking(self, headers: Mapping[str, str], body: bytes) -> WebAnswer:
         """The same without asyncio; an awaitable barrier or rule is answered `unknown`.
 
-        answer = responder.respond_blocking(request.headers, request.get_data())
+        answer = responder.respond_blocking(dict(request.headers), request.get_data())
         """
         try:
             names, checks = self._read(headers, body)
