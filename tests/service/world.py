@@ -9,7 +9,7 @@ from aftercommit.brokers.memory import MemoryBroker
 from aftercommit.domain.catalog import App
 from aftercommit.domain.commands import CheckOutcome
 from aftercommit.domain.message import Outcome
-from aftercommit.ports.broker import Accepted, Answer, BrokerCapabilities, Outgoing
+from aftercommit.ports.broker import Accepted, Answer, BrokerCapabilities, Outgoing, Route
 from aftercommit.ports.checkback import Question, Verdict
 from aftercommit.service.caller import Caller
 from aftercommit.service.node import Backends, Chance, Node, Services, Timing
@@ -58,6 +58,17 @@ class ScriptedBroker:
         self.published: list[Outgoing] = []
         self.answers: list[Answer] = []
         self.otherwise: Answer | None = None
+        self.trouble: str | None = None
+        self.declared: list[Route] = []
+        self.opened = False
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+        self.opened = True
+
+    def declare(self, route: Route) -> None:
+        """Remember it."""
+        self.declared.append(route)
 
     async def publish(self, batch: Sequence[Outgoing]) -> list[Answer]:
         """Answer each message by the script."""

@@ -6,9 +6,10 @@ All that lives here is who waits for what.
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from aftercommit.ports.broker import Accepted, Answer, BrokerCapabilities, Outgoing, Unavailable
+from aftercommit.ports.broker import Accepted, Answer, BrokerCapabilities, Outgoing, Route, Unavailable
 
 _CAPABILITIES = BrokerCapabilities(store_backed=True, window_max=1000)
+_CLOSED = "The broker is closed."
 
 
 class MemoryBroker:
@@ -23,10 +24,21 @@ class MemoryBroker:
         """Backed by the store."""
         return _CAPABILITIES
 
+    @property
+    def trouble(self) -> str | None:
+        """Only its end."""
+        return _CLOSED if self._closed else None
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    def declare(self, route: Route) -> None:
+        """The store knows who receives what."""
+
     async def publish(self, batch: Sequence[Outgoing]) -> list[Answer]:
         """The store holds the messages already, so that accepting them takes nothing."""
         if self._closed:
-            return [Unavailable("The broker is closed.")] * len(batch)
+            return [Unavailable(_CLOSED)] * len(batch)
         return [Accepted()] * len(batch)
 
     async def close(self) -> None:

@@ -40,6 +40,14 @@ class Unavailable(msgspec.Struct, frozen=True):
 Answer: TypeAlias = Accepted | Refused | Unavailable
 
 
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Who receives what is published to a topic from now on. `dropped`: subscriptions that it had and lost."""
+
+    topic: str
+    subscriptions: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+
+
 class BrokerCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What differs between brokers. `store_backed`: the queue is the store itself, consumers pull from it."""
 
@@ -54,11 +62,29 @@ class Broker(Protocol):
     def capabilities(self) -> BrokerCapabilities:
         """Constant for the life of the broker."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be published now, in a sentence without secrets; None if nothing is known to be in the way.
+
+        While there is trouble nobody need claim messages: every answer would be `Unavailable`.
+        """
+
+    async def open(self) -> None:
+        """Begin to connect, and return at once: a broker that is down is in `trouble`, no error. Call it once."""
+
+    def declare(self, route: Route) -> None:
+        """Say who receives a topic's messages. Returns at once; repeating it costs nothing.
+
+        A broker with queues makes one for each subscription as soon as it can, in any case before the topic's next
+        message, and lets go of those that were dropped.
+        """
+
     async def publish(self, batch: Sequence[Outgoing]) -> list[Answer]:
         """Publish up to `window_max` messages; one answer each, in order. Not atomic: some may be accepted.
 
         Every answer comes within the broker's own deadline. Never raises for what the broker does; after `close`
-        every answer is `Unavailable`. Publishing the same message twice is allowed and delivers it twice.
+        every answer is `Unavailable`. Publishing the same message twice is allowed. It is delivered
+        once more, unless the broker tells that it is the same attempt and never answered the first time.
         """
 
     async def close(self) -> None:

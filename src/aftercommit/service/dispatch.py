@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from aftercommit.domain.catalog import Subscription
 from aftercommit.domain.commands import ClaimSends
 from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.message import DueKind, Taken
-from aftercommit.ports.broker import Answer, Broker, Outgoing, PullBroker
+from aftercommit.ports.broker import Answer, Broker, Outgoing, PullBroker, Route
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
 from aftercommit.ports.store import Dispatch, Publish, Store
@@ -18,6 +19,8 @@ from aftercommit.service.lanes import Lanes
 
 SWEEP_SECONDS: Final = 5.0
 CLAIM_MAX: Final = 1000
+# How soon a broker in trouble is looked at again. Looking costs nothing: nothing is claimed for it.
+TROUBLE_MS: Final = 250
 
 
 class Dispatcher:
@@ -42,11 +45,37 @@ class Dispatcher:
         self._clock = clock
         self._observer = observer
         self._breaker = Breaker(clock=clock)
+        self._declared: dict[int, tuple[Subscription, ...]] = {}
         self.lanes = Lanes(store, DueKind.SEND, clock=clock, sweep_seconds=SWEEP_SECONDS)
 
     def wake(self, topic: int, at: int) -> None:
         """Messages of `topic` are due at that time."""
         self.lanes.expect(topic, at)
+
+    def declare(self, topic: int) -> None:
+        """Tell the broker who receives the topic's messages, unless it was told."""
+        catalog = self._directory.catalog
+        route = catalog.route(topic)
+        if self._declared.get(topic) != route:
+            self._declare(topic, [each for each in catalog.subscriptions.values() if each.topic == topic])
+
+    def declare_all(self) -> None:
+        """Tell the broker about every topic there is."""
+        catalog = self._directory.catalog
+        of_topic: dict[int, list[Subscription]] = {}
+        for each in catalog.subscriptions.values():
+            of_topic.setdefault(each.topic, []).append(each)
+        for topic in catalog.topics.values():
+            if topic.removed_at is None:
+                self._declare(topic.id, of_topic.get(topic.id, []))
+
+    def _declare(self, topic: int, ever: Sequence[Subscription]) -> None:
+        catalog = self._directory.catalog
+        route = self._declared[topic] = catalog.route(topic)
+        present = tuple(each.name for each in route)
+        # Dropped is also the implicit one, where others have taken its place.
+        dropped = tuple(each.name for each in ever if each.name not in present)
+        self._broker.declare(Route(topic=catalog.topics[topic].name, subscriptions=present, dropped=dropped))
 
     async def run_once(self) -> float | None:
         """Send everything that is due now; returns the seconds until more will be."""
@@ -73,9 +102,14 @@ class Dispatcher:
             pulls.announce(_pullable(claimed.taken))
 
     async def _publish(self, topic: int) -> None:
+        if self._broker.trouble is not None:
+            self.lanes.expect(topic, self._clock.now() + TROUBLE_MS)
+            return
         if not self._breaker.closed(topic):
             self.lanes.expect(topic, self._clock.now() + round(self._breaker.wait_seconds(topic) * 1000))
             return
+        # Where nobody told of a change: topics that came into being with their first message, edits of other nodes.
+        self.declare(topic)
         limit = self._broker.capabilities.window_max
         request = Dispatch(kind=DueKind.SEND, lane=topic, limit=limit)
         done = await self._store.dispatch(request, self.publish, self._clock.now())
@@ -102,6 +136,7 @@ class Dispatcher:
         """Hand claimed messages to the broker, for this subscription only."""
 
         async def publish(batch: Sequence[Taken]) -> list[Answer]:
+            self.declare(self._directory.catalog.subscriptions[subscription].topic)
             return await self._answers([self._outgoing(each, subscription) for each in batch])
 
         return publish
@@ -116,14 +151,17 @@ class Dispatcher:
         message, content = taken.message, taken.content
         if content is None:
             raise TypeError(f"Message {message.id} was taken for sending without its content.")
-        subscriptions = self._directory.catalog.subscriptions
+        catalog = self._directory.catalog
         meant = [
             each
             for each in message.deliveries
             if (each.status is Status.PENDING_SEND if subscription is None else each.subscription == subscription)
         ]
         first = len(meant) == len(message.deliveries) and message.replay_of is None
-        fresh = first and all(each.attempts == 0 for each in meant)
+        # For everybody who listens now, unless who listens has changed since the message was confirmed.
+        route = () if message.topic is None else catalog.route(message.topic)
+        same = {each.subscription for each in meant} == {each.id for each in route}
+        fresh = first and same and all(each.attempts == 0 for each in meant)
         return Outgoing(
             id=message.id,
             topic=self._directory.topic_name(message.topic) or "",
@@ -131,7 +169,7 @@ class Dispatcher:
             # The attempt it is counted as once the broker has it.
             attempt=max((each.attempts for each in meant), default=0) + 1,
             content=content,
-            subscriptions=None if fresh else tuple(subscriptions[each.subscription].name for each in meant),
+            subscriptions=None if fresh else tuple(catalog.subscriptions[each.subscription].name for each in meant),
         )
 
 

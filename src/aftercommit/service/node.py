@@ -103,6 +103,8 @@ class Node:
 
     async def start(self) -> None:
         """Start the loops. The store is open already."""
+        await self._backends.broker.open()
+        self._dispatcher.declare_all()
         self.supervisor.start()
         # What was due while nobody ran is sent at once, not after the loop's staggered first pause.
         self._dispatch_loop.wake()
@@ -164,7 +166,7 @@ class Node:
                 announce=self._announce,
             ),
             checking=checks,
-            readiness=Readiness(store, self.supervisor, queue_depth=lambda: gatherer.depth),
+            readiness=Readiness(store, self._backends.broker, self.supervisor, queue_depth=lambda: gatherer.depth),
         )
 
     def _supervise(self, roles: tuple[str, ...], timing: Timing) -> None:
@@ -174,7 +176,7 @@ class Node:
             self.gatherer,
             self._directory,
             publish_again=self._dispatcher.publish_again,
-            window_max=backends.broker.capabilities.window_max,
+            broker=backends.broker,
             clock=backends.clock,
             observer=backends.observer,
             announce=self._announce,
@@ -216,6 +218,7 @@ class Node:
             self._backends.pulls.announce((subscription,))
 
     def _topic_changed(self, topic: int) -> None:
+        self._dispatcher.declare(topic)
         self._wake(topic, self._backends.clock.now())
         if self._backends.pulls is not None:
             for subscription in self._directory.catalog.route(topic):

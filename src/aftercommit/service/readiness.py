@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from aftercommit.domain.errors import TemporarilyUnavailable
+from aftercommit.ports.broker import Broker
 from aftercommit.ports.store import Reader
 from aftercommit.service.loop import Supervisor
 
@@ -15,10 +16,16 @@ PING_SECONDS: Final = 0.9
 
 
 class Readiness:
-    """Asks the store and the loops."""
+    """Asks the store, the broker and the loops.
 
-    def __init__(self, reader: Reader, supervisor: Supervisor, *, queue_depth: Callable[[], int]) -> None:
+    A broker in trouble is told, but the node stays ready: it takes messages all the same, and sends them later.
+    """
+
+    def __init__(
+        self, reader: Reader, broker: Broker, supervisor: Supervisor, *, queue_depth: Callable[[], int]
+    ) -> None:
         self._reader = reader
+        self._broker = broker
         self._supervisor = supervisor
         self._queue_depth = queue_depth
         self._stopping = False
@@ -36,6 +43,7 @@ class Readiness:
             "ready": ready,
             "stopping": self._stopping,
             "store": store,
+            "broker": self._broker.trouble or "ok",
             "queue_depth": self._queue_depth(),
             "loops": loops,
         }

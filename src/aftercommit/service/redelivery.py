@@ -8,6 +8,7 @@ from typing import Final
 from aftercommit.domain.commands import ClaimExpired
 from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.message import DueKind
+from aftercommit.ports.broker import Broker
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
 from aftercommit.ports.store import Dispatch, Publish, Store
@@ -34,7 +35,7 @@ class Redeliverer:
         directory: Directory,
         *,
         publish_again: Callable[[int], Publish],
-        window_max: int,
+        broker: Broker,
         clock: Clock,
         observer: Observer,
         announce: Callable[[int], None],
@@ -43,7 +44,7 @@ class Redeliverer:
         self._gatherer = gatherer
         self._directory = directory
         self._publish_again = publish_again
-        self._window_max = window_max
+        self._broker = broker
         self._clock = clock
         self._observer = observer
         self._announce = announce
@@ -76,7 +77,10 @@ class Redeliverer:
             self._observer.alert(Status.UNDELIVERED, f"{claimed.parked} deliveries to {name} used up their attempts.")
 
     async def _redeliver(self, subscription: int) -> None:
-        limit = min(self._window_max, self._allowance(subscription))
+        if self._broker.trouble is not None:
+            # Due stays due: the sweep finds it when the broker is back.
+            return
+        limit = min(self._broker.capabilities.window_max, self._allowance(subscription))
         if limit == 0:
             self._redelivered.expect(subscription, self._clock.now() + 100)
             return
