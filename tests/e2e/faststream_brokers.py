@@ -1,7 +1,7 @@
 """What the service would do at each broker by protocol 6: declare, publish, and what is left there to be handled."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.e2e.faststream_program import SUBSCRIPTION
 
@@ -84,7 +84,8 @@ class RedisCarrier:
         from redis.asyncio import Redis
 
         async with Redis.from_url(self.url) as client:
-            await client.xadd(self._stream, {"body": body, **headers})
+            fields: dict[Any, Any] = {"body": body, **headers}
+            await client.xadd(self._stream, fields)
 
     async def left(self) -> int:
         from redis.asyncio import Redis

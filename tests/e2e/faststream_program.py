@@ -33,7 +33,7 @@ def redis(url: str, topic: str, middleware: InboxMiddleware) -> tuple[Any, list[
     from faststream.redis import RedisBroker, StreamSub
 
     broker = RedisBroker(url, middlewares=[middleware], ack_policy=POLICY)
-    group = {"group": SUBSCRIPTION, "consumer": "one"}
+    group: dict[str, Any] = {"group": SUBSCRIPTION, "consumer": "one"}
     # The second takes over what a reader that died had read and not acknowledged.
     streams: list[Any] = [
         StreamSub(f"aftercommit:{topic}", **group, polling_interval=50),
@@ -115,4 +115,5 @@ async def main(kind: str, url: str, topic: str, node_url: str, folder: Path, poi
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:5], Path(sys.argv[5]), sys.argv[6]))
+    program, kind, url, topic, node_url, folder, point = sys.argv
+    asyncio.run(main(kind, url, topic, node_url, Path(folder), point))
