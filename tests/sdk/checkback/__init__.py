@@ -1,0 +1,1 @@
+"""Answering checks: the responder, its adapters, and pulling."""
