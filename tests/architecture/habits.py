@@ -32,7 +32,7 @@ SEEDED_GENERATOR = "random.Random"
 MAY_READ_CLOCKS = ("clocks.py", "cli/", "sdk/")
 
 SLEEPS = {"time.sleep", "asyncio.sleep"}
-MAY_SLEEP = ("tests/stories/", "tests/e2e/")
+MAY_SLEEP = ("tests/stories/", "tests/e2e/", "tests/examples/")
 
 STATUSES = frozenset(
     {

@@ -14,6 +14,7 @@ from aftercommit.sdk.answers import BatchResult
 from aftercommit.sdk.async_client import AsyncClient
 from aftercommit.sdk.barrier import AsyncBarrier, Barrier
 from aftercommit.sdk.client import Client
+from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
 from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.delivery import Delivery, NotOurs
 from aftercommit.sdk.errors import (
@@ -53,6 +54,7 @@ __all__ = [
     "AlreadyConfirmed",
     "AsyncBarrier",
     "AsyncClient",
+    "AsyncConsumer",
     "AsyncInbox",
     "AsyncOutboxRelay",
     "AsyncTransaction",
@@ -61,6 +63,7 @@ __all__ = [
     "Client",
     "CommitUncertain",
     "Conflict",
+    "Consumer",
     "Delivery",
     "Denied",
     "Fail",

@@ -140,7 +140,7 @@ class Binding:
             self._probe(Point.AFTER_SEND)
 
     def _after_rollback(self, _session: Session, transaction: SessionTransaction) -> None:
-        if transaction.nested:
+        if transaction.parent is not None:
             return
         message_ids, self._attempted = self._attempted, []
         uncertain, self._committing = self._committing, False

@@ -81,7 +81,8 @@ class WatchedSession:
     def _ended(self, _session: Session, transaction: SessionTransaction) -> None:
         if transaction.nested:
             self.savepoints.released(_name(transaction))
-        else:
+        elif transaction.parent is None:
+            # Every flush has a transaction of its own too, inside the one that is meant.
             self.savepoints.ended()
 
     def _rolled_back(self, _session: Session, transaction: SessionTransaction) -> None:

@@ -1,0 +1,1 @@
+"""A shop: orders on one side, reservations on the other."""

@@ -1,0 +1,1 @@
+"""The shop's own tables; the SDK brings its migration along."""
