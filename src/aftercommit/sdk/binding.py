@@ -24,7 +24,7 @@ from aftercommit.sdk.giving_up import give_up
 from aftercommit.sdk.markers import mark_committed
 from aftercommit.sdk.messages import MessageOptions, new_id, new_message
 from aftercommit.sdk.points import Point, Probe
-from aftercommit.sdk.service import Service, tell
+from aftercommit.sdk.service import Initiator, tell
 from aftercommit.sdk.transaction_errors import NotPrepared, RuledOut
 
 _log: Final = logging.getLogger("aftercommit.transaction")
@@ -44,7 +44,7 @@ class Binding:
 
     def __init__(
         self,
-        service: Service,
+        service: Initiator,
         session: Session,
         *,
         probe: Probe,
@@ -157,7 +157,7 @@ class AwaitingService:
     SQLAlchemy runs them in a greenlet of its own, from which `await_only` waits on the event loop.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Initiator) -> None:
         self._service = service
 
     async def prepare(self, messages: Sequence[wire.PrepareRequest]) -> list[BatchResult]:

@@ -6,12 +6,12 @@ from typing import Final
 from aftercommit.sdk.databases.port import Database
 from aftercommit.sdk.markers import settle
 from aftercommit.sdk.outcomes import Outcome
-from aftercommit.sdk.service import Service, tell
+from aftercommit.sdk.service import Initiator, tell
 
 REASON: Final = "the local transaction was rolled back"
 
 
-async def give_up(service: Service, database: Database, message_ids: Sequence[str]) -> dict[str, Outcome]:
+async def give_up(service: Initiator, database: Database, message_ids: Sequence[str]) -> dict[str, Outcome]:
     """Rule the messages' transaction out in the barrier, then tell the service; what the barrier says.
 
     Silent about every message whose marker is held by another transaction or cannot be read: check-back will find out.

@@ -18,7 +18,7 @@ from aftercommit.sdk.markers import mark_committed, read_markers
 from aftercommit.sdk.outbox import Fallback, store
 from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.points import Point, Probe
-from aftercommit.sdk.service import Service, tell
+from aftercommit.sdk.service import Initiator, tell
 from aftercommit.sdk.transaction_errors import CommitUncertain, NotPrepared, RuledOut, TransactionEnded
 from aftercommit.sdk.unit import Unit
 
@@ -37,7 +37,7 @@ class LocalTransaction:
 
     def __init__(
         self,
-        service: Service,
+        service: Initiator,
         handle: Handle,
         unit: Unit,
         *,

@@ -43,8 +43,11 @@ class AsyncBatchCalls(Protocol):
     async def status_batch(self, message_ids: Iterable[str]) -> list[BatchResult]: ...
 
 
-class Service(Protocol):
-    """One result per item, in order; what is raised (`Unavailable`, `Unreachable`, ...) concerns the whole call."""
+class Initiator(Protocol):
+    """What an initiator says.
+
+    One result per item, in order; what is raised (`Unavailable`, `Unreachable`, ...) concerns the whole call.
+    """
 
     async def prepare(self, messages: Sequence[wire.PrepareRequest]) -> list[BatchResult]:
         """Store messages."""
@@ -54,6 +57,10 @@ class Service(Protocol):
 
     async def cancel(self, message_ids: Sequence[str], reason: str) -> list[BatchResult]:
         """Their local transaction can never commit."""
+
+
+class Service(Initiator, Protocol):
+    """What consumers say too, and what anybody may ask; answers as an `Initiator` gets them."""
 
     async def complete(self, items: Sequence[wire.CompleteItem]) -> list[BatchResult]:
         """A consumer's work is done."""

@@ -16,7 +16,7 @@ from aftercommit.sdk.local import LocalTransaction
 from aftercommit.sdk.messages import MessageOptions, new_message
 from aftercommit.sdk.outbox import Fallback
 from aftercommit.sdk.points import Probe, no_probe
-from aftercommit.sdk.service import Service
+from aftercommit.sdk.service import Initiator
 from aftercommit.sdk.unit import Unit
 
 
@@ -25,7 +25,7 @@ class _Publishing:
 
     def __init__(
         self,
-        service: Service,
+        service: Initiator,
         handle: Handle,
         *,
         unit: Unit | None = None,

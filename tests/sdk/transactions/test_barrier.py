@@ -129,10 +129,8 @@ def test_a_purge_goes_through_all_pages(barrier, other, service):
 
 
 async def test_the_barrier_for_asyncio_answers_the_same(path, other):
-    import aiosqlite
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    assert aiosqlite
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
     mark(other, "a", "committed")
     assert await AsyncBarrier(engine).check([check("a"), check("b")]) == {
