@@ -15,9 +15,11 @@ from aftercommit.brokers.memory import MemoryBroker
 from aftercommit.checkbacks.addresses import require_address
 from aftercommit.checkbacks.http import HttpCheckback
 from aftercommit.clocks import SystemClock, new_id, wall_ms
+from aftercommit.domain.errors import ConfigurationError
 from aftercommit.domain.lifecycle import Status
+from aftercommit.ports.broker import Broker, PullBroker
 from aftercommit.service.node import Backends, Chance, Node, Timing
-from aftercommit.settings import Settings
+from aftercommit.settings import BUILT_IN_BROKER, Settings
 from aftercommit.signatures import new_secret
 from aftercommit.stores.sqlite import SqliteStore, missing_migrations, run_migrations
 from aftercommit.telemetry.log import AlertLog, configure_log
@@ -39,13 +41,13 @@ class RunningNode:
         self._metrics = Metrics(clock=self._clock, warn=AlertLog(clock=self._clock))
         draw = random.Random().random
         chance = Chance(draw=draw, new_id=new_id, new_secret=lambda: new_secret(os.urandom(SECRET_BYTES)))
-        broker = MemoryBroker()
+        broker, pulls = self._make_broker(draw)
         self._store = SqliteStore(settings.database_path, chance=draw)
         self._node = Node(
             Backends(
                 store=self._store,
                 broker=broker,
-                pulls=broker,
+                pulls=pulls,
                 checkback=HttpCheckback(clock=self._clock, observer=self._metrics, new_id=new_id),
                 clock=self._clock,
                 observer=self._metrics,
@@ -64,6 +66,18 @@ class RunningNode:
         self._server = HttpServer(
             app, host=settings.host, port=settings.port, clock=self._clock, observer=self._metrics
         )
+
+    def _make_broker(self, draw: Callable[[], float]) -> tuple[Broker, PullBroker | None]:
+        """The broker of the settings, twice where consumers pull from it."""
+        url = self._settings.broker
+        if url == BUILT_IN_BROKER:
+            built_in = MemoryBroker()
+            return built_in, built_in
+        try:
+            from aftercommit.brokers.nats import NatsBroker
+        except ModuleNotFoundError as error:
+            raise ConfigurationError("A NATS broker needs nats-py: pip install 'aftercommit[nats]'.") from error
+        return NatsBroker(url, clock=self._clock, observer=self._metrics, chance=draw, new_id=new_id), None
 
     @property
     def port(self) -> int:

@@ -17,6 +17,9 @@ ROLES: Final = ("api", "dispatch", "check", "redeliver", "retention")
 NOT_SETTINGS: Final = frozenset({"config", "url", "app", "key"})
 _DATABASES: Final = ("sqlite", "postgresql", "mysql")
 _NOT_YET: Final = ("postgresql", "mysql")
+BUILT_IN_BROKER: Final = "memory://"
+_NATS: Final = ("nats", "tls")
+_BROKERS_NOT_YET: Final = ("amqp", "amqps", "kafka", "redis", "rediss")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: str = "127.0.0.1"
     port: int = 8340
     database: str = "sqlite:///aftercommit.db"
-    broker: str = "memory://"
+    broker: str = BUILT_IN_BROKER
     workers: int = 1
     roles: tuple[str, ...] = ROLES
     log_level: str = "info"
@@ -113,8 +116,7 @@ def _problems(settings: Settings) -> list[str]:
     if not 0 <= settings.port <= 65535:
         problems.append(f"port is {settings.port}; it must be from 0 to 65535.")
     problems += _database_problems(settings)
-    if settings.broker != "memory://":
-        problems.append(f"broker is {settings.broker!r}; this version has the built-in broker only: memory://.")
+    problems += _broker_problems(settings)
     unknown = [role for role in settings.roles if role not in ROLES]
     if unknown or not settings.roles:
         problems.append(f"roles is {','.join(settings.roles)!r}; it must be a list of {', '.join(ROLES)}.")
@@ -144,3 +146,27 @@ def _database_problems(settings: Settings) -> list[str]:
     if settings.workers != 1:
         return [f"workers is {settings.workers}; a SQLite database has one writer, so that it must be 1."]
     return []
+
+
+def _broker_problems(settings: Settings) -> list[str]:
+    if settings.broker == BUILT_IN_BROKER:
+        return []
+    # A password may stand in it, so that the whole is never shown.
+    scheme = settings.broker.partition("://")[0][:20]
+    if scheme in _BROKERS_NOT_YET:
+        return [f"broker is a {scheme}:// address; this version has memory:// and nats://host:port only."]
+    if all(_is_nats(each) for each in settings.broker.split(",")):
+        return []
+    return [
+        f"broker is a {scheme!r} address; it must be memory:// or nats://host:port (tls:// with TLS; several of a"
+        " cluster joined by commas)."
+    ]
+
+
+def _is_nats(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _NATS and bool(parts.hostname) and parts.port != 0 and parts.path in ("", "/")
+    except ValueError:
+        # A port that is no number, or half an address in brackets.
+        return False

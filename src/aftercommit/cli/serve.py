@@ -13,7 +13,7 @@ from aftercommit.settings import Settings, load_settings
 @click.option("--host", help="Address to listen on; without keys a loopback one.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8340]")
 @click.option("--database", help="Where messages live.  [default: sqlite:///aftercommit.db]")
-@click.option("--broker", help="Where messages go.  [default: memory://]")
+@click.option("--broker", help="Where messages go: memory:// or nats://host:port.  [default: memory://]")
 @click.option("--config", type=click.Path(path_type=Path), envvar="AFTERCOMMIT_CONFIG", help="A TOML file of settings.")
 @click.option("--workers", type=int, help="Processes to run; SQLite allows 1.  [default: 1]")
 @click.option("--roles", help="Which parts to run: api,dispatch,check,redeliver,retention.  [default: all]")
