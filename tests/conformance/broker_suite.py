@@ -5,18 +5,55 @@ broker with queues of its own adds a suite that consumes what was published.
 """
 
 import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from aftercommit.domain.message import Content, PayloadForm
-from aftercommit.ports.broker import Accepted, Broker, Outgoing, PullBroker, Unavailable
+from aftercommit.ports.broker import Accepted, Broker, Outgoing, PullBroker, Refused, Route, Unavailable
 from tests.builders import message_id
 
+TOPIC = "orders.created"
 
-def outgoing(number: int, *, attempt: int = 1, payload: bytes = b'{"order":42}') -> Outgoing:
+
+def outgoing(
+    number: int,
+    *,
+    attempt: int = 1,
+    payload: bytes = b'{"order":42}',
+    topic: str = TOPIC,
+    subscriptions: tuple[str, ...] | None = None,
+    **content: Any,
+) -> Outgoing:
     """A message on its way out."""
-    content = Content(
-        content_type="application/json", form=PayloadForm.JSON, payload=payload, fingerprint=bytes(32), key="42"
+    described: dict[str, Any] = {"content_type": "application/json", "key": "42", **content}
+    return Outgoing(
+        id=message_id(number),
+        topic=topic,
+        app="orders",
+        attempt=attempt,
+        content=Content(form=PayloadForm.JSON, payload=payload, fingerprint=bytes(32), **described),
+        subscriptions=subscriptions,
     )
-    return Outgoing(id=message_id(number), topic="orders.created", app="orders", attempt=attempt, content=content)
+
+
+@dataclass(frozen=True)
+class Received:
+    """What a consumer of an outside broker gets."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+        return self.headers["aftercommit-id"]
+
+
+class Receive(Protocol):
+    """Reads as a subscription does with the broker's plain client: `count` messages, or (None) all there are."""
+
+    def __call__(self, topic: str, subscription: str, count: int | None = None) -> Awaitable[list[Received]]: ...
 
 
 class BrokerSuite:
@@ -116,3 +153,119 @@ class PullBrokerSuite(BrokerSuite):
         waiters = [broker.waiter(number) for number in range(3)]
         await broker.close()
         assert all(each.is_set() for each in waiters)
+
+
+class QueueBrokerSuite(BrokerSuite):
+    """For a broker with queues of its own. The subclass also gives `receive`, `topic` (a new one) and `bytes_max`."""
+
+    async def test_it_says_that_the_store_is_not_its_queue(self, broker: Broker) -> None:
+        assert not broker.capabilities.store_backed
+        assert broker.trouble is None
+
+    async def test_a_message_arrives_byte_for_byte_with_everything_said_about_it(
+        self, broker: Broker, topic: str, receive: Receive
+    ) -> None:
+        broker.declare(Route(topic=topic, subscriptions=("billing",)))
+        payload = bytes(range(256))
+        traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        sent = outgoing(
+            1,
+            attempt=3,
+            payload=payload,
+            topic=topic,
+            subscriptions=("billing",),
+            key="Ključ 42",
+            content_type="application/octet-stream",
+            headers=(("Tenant", "Zoë"), ("x-empty", "")),
+            traceparent=traceparent,
+        )
+        assert await broker.publish([sent]) == [Accepted()]
+        [received] = await receive(topic, "billing", 1)
+        assert received.body == payload
+        assert received.headers == {
+            "aftercommit-id": sent.id,
+            "aftercommit-topic": topic,
+            "aftercommit-attempt": "3",
+            "aftercommit-key": "Ključ 42",
+            "aftercommit-app": "orders",
+            "aftercommit-for": "billing",
+            "content-type": "application/octet-stream",
+            "traceparent": traceparent,
+            "Tenant": "Zoë",
+            "x-empty": "",
+        }
+
+    async def test_what_a_message_does_not_have_is_left_out(self, broker: Broker, topic: str, receive: Receive) -> None:
+        broker.declare(Route(topic=topic, subscriptions=("billing",)))
+        await broker.publish([outgoing(1, topic=topic, key=None)])
+        [received] = await receive(topic, "billing", 1)
+        assert not {"aftercommit-key", "aftercommit-for", "traceparent"} & set(received.headers)
+
+    async def test_an_initiators_header_does_not_replace_ours(
+        self, broker: Broker, topic: str, receive: Receive
+    ) -> None:
+        broker.declare(Route(topic=topic, subscriptions=("billing",)))
+        await broker.publish([outgoing(1, topic=topic, headers=(("Content-Type", "text/plain"),))])
+        [received] = await receive(topic, "billing", 1)
+        assert received.headers["content-type"] == "application/json"
+        assert "Content-Type" not in received.headers
+
+    async def test_every_subscription_gets_every_message_of_a_window(
+        self, broker: Broker, topic: str, receive: Receive
+    ) -> None:
+        broker.declare(Route(topic=topic, subscriptions=("billing", "shipping")))
+        window = [outgoing(number, topic=topic) for number in range(broker.capabilities.window_max)]
+        assert await broker.publish(window) == [Accepted()] * len(window)
+        for subscription in ("billing", "shipping"):
+            received = await receive(topic, subscription, len(window))
+            assert {each.id for each in received} == {each.id for each in window}
+
+    async def test_what_nobody_has_read_yet_is_kept(self, broker: Broker, topic: str, receive: Receive) -> None:
+        broker.declare(Route(topic=topic, subscriptions=("billing", "shipping")))
+        await broker.publish([outgoing(1, topic=topic)])
+        assert len(await receive(topic, "billing", 1)) == 1
+        await broker.publish([outgoing(2, topic=topic)])
+        assert len(await receive(topic, "shipping", 2)) == 2
+
+    async def test_another_attempt_is_delivered_whatever_came_before(
+        self, broker: Broker, topic: str, receive: Receive
+    ) -> None:
+        broker.declare(Route(topic=topic, subscriptions=("billing",)))
+        for attempt in (1, 2):
+            await broker.publish([outgoing(1, topic=topic, attempt=attempt)])
+        received = await receive(topic, "billing", 2)
+        assert [each.headers["aftercommit-attempt"] for each in received] == ["1", "2"]
+
+    async def test_an_attempt_that_was_answered_before_is_delivered_again(
+        self, broker: Broker, topic: str, receive: Receive
+    ) -> None:
+        # The numbers of attempts begin anew when an operator redelivers what was given up.
+        broker.declare(Route(topic=topic, subscriptions=("billing",)))
+        for _ in range(3):
+            assert await broker.publish([outgoing(1, topic=topic)]) == [Accepted()]
+        assert len(await receive(topic, "billing", 3)) == 3
+
+    async def test_a_message_is_never_lost_for_want_of_a_declaration_of_whom_it_is_aimed_at(
+        self, broker: Broker, topic: str, receive: Receive
+    ) -> None:
+        await broker.publish([outgoing(1, topic=topic, subscriptions=("billing", "shipping"))])
+        for subscription in ("billing", "shipping"):
+            [received] = await receive(topic, subscription, 1)
+            assert received.headers["aftercommit-for"] == "billing,shipping"
+
+    async def test_a_message_too_large_is_refused_for_good_and_the_others_pass(
+        self, broker: Broker, topic: str, bytes_max: int, receive: Receive
+    ) -> None:
+        broker.declare(Route(topic=topic, subscriptions=("billing",)))
+        sizes = (10, bytes_max, bytes_max + 1, 10)
+        batch = [outgoing(number, topic=topic, payload=bytes(size)) for number, size in enumerate(sizes)]
+        answers = await broker.publish(batch)
+        assert [type(each) for each in answers] == [Accepted, Refused, Refused, Accepted]
+        assert all(each.final for each in answers if isinstance(each, Refused))
+        assert {each.id for each in await receive(topic, "billing", 2)} == {batch[0].id, batch[3].id}
+
+    async def test_a_header_of_two_lines_is_refused_for_good(self, broker: Broker, topic: str) -> None:
+        injected = outgoing(1, topic=topic, headers=(("tenant", "7\r\naftercommit-id: 8"),))
+        [refused] = await broker.publish([injected])
+        assert isinstance(refused, Refused)
+        assert refused.final

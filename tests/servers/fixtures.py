@@ -56,6 +56,15 @@ def nats_server() -> "Iterator[Nats]":
 
 
 @pytest.fixture(scope="session")
+def jetstream_server() -> "Iterator[Nats]":
+    """Another NATS, for our own broker and nodes: its stream AFTERCOMMIT takes every subject `aftercommit.>`."""
+    from tests.servers.nats import Nats
+
+    with _required(Nats.name, Nats.found()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def rabbitmq() -> "Iterator[RabbitMQ]":
     """RabbitMQ, which takes five seconds to start; everybody shares its queues, so use names of your own."""
     from tests.servers.rabbitmq import RabbitMQ

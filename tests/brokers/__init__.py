@@ -1,0 +1,1 @@
+"""The brokers outside: how each behaves when its server does not."""
