@@ -140,6 +140,19 @@ def test_when_the_sender_gives_up_the_others_in_it_are_the_first_of_the_next():
     assert ids_in(again) == [["d"], ["e"], ["f"]]
 
 
+def test_who_was_forsaken_and_waits_again_may_leave_like_anybody():
+    gathering = Gathering()
+    gathering.join(part("a"))
+    sender, leaver = part("b"), part("c")
+    gathering.join(sender)
+    gathering.join(leaver)
+    [parcel] = gathering.overtake()
+
+    assert gathering.forsaken(parcel, sender) == []
+    assert gathering.leave(leaver) is True
+    assert gathering.returned() == []
+
+
 def test_what_waits_behind_a_request_that_takes_too_long_may_overtake_it():
     gathering = Gathering()
     gathering.join(part("a"))

@@ -20,15 +20,18 @@ from aftercommit.sdk import (
     Unreachable,
     async_gathering,
     blocking_gathering,
+    loads,
     new_message,
 )
 from aftercommit.sdk.answers import Response
 from aftercommit.sdk.exchange import NoAnswer
-from aftercommit.sdk.gathering import Gathering
+from aftercommit.sdk.gathering import Gathering, Part
+from aftercommit.wire import MessageStatus
 from tests.sdk.answering import AsyncGate, Gate, MemoryService, refused
 
 LOST = NoAnswer("the connection was lost", perhaps_received=True)
 TOO_LARGE = refused(413, "payload_too_large")
+HANGING_SECONDS = 8
 
 
 class Crowd:
@@ -69,14 +72,21 @@ COUNTED = {"joins": 0}
 
 async def until(condition):
     """Give way until it is so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANGING_SECONDS):
         while not condition():  # noqa: ASYNC110 - threads and tasks are watched alike
             await asyncio.sleep(0)
 
 
 async def ends(*calls) -> list[Any]:
     """Answers and errors, as values."""
-    return await asyncio.gather(*calls, return_exceptions=True)
+    async with asyncio.timeout(HANGING_SECONDS):
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def answers(*calls) -> list[Any]:
+    """Answers; the first error is raised. Whoever is forgotten makes the test fail, and not hang."""
+    async with asyncio.timeout(HANGING_SECONDS):
+        return await asyncio.gather(*calls)
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +99,13 @@ def _joins_are_counted(monkeypatch):
         return parcels
 
     monkeypatch.setattr(Gathering, "join", counted)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_overtakes(monkeypatch):
+    # Or it would hide that somebody was forgotten.
+    monkeypatch.setattr(blocking_gathering, "OVERTAKE_SECONDS", 1000)
+    monkeypatch.setattr(async_gathering, "OVERTAKE_SECONDS", 1000)
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +149,7 @@ async def test_many_callers_at_once_need_two_requests_and_each_gets_its_own_answ
 
     crowd.gate.open()
 
-    assert [answer.status for answer in await asyncio.gather(*calls)] == [f"of {each}" for each in ids]
+    assert [answer.status for answer in await answers(*calls)] == [f"of {each}" for each in ids]
     assert crowd.service.asked == [single("0"), batch(*ids[1:])]
 
 
@@ -147,7 +164,7 @@ async def test_verbs_do_not_wait_for_each_other(crowd):
     await until(lambda: crowd.gate.arrivals == 5)
 
     crowd.gate.open()
-    await asyncio.gather(*calls)
+    await answers(*calls)
 
     assert sorted(crowd.service.asked) == [
         single("c", "cancel"),
@@ -168,7 +185,7 @@ async def test_every_verb_gathers_with_what_else_its_callers_say(crowd):
     for verb, of in said.items():
         calls = [await crowd.joined(verb, *of(each)[0], **of(each)[1]) for each in ("a", "b", "c")]
         crowd.gate.open(2)
-        await asyncio.gather(*calls)
+        await answers(*calls)
 
     bodies = [request.body for request in crowd.service.requests]
     assert bodies[1] == (
@@ -190,7 +207,7 @@ async def test_lists_and_single_calls_share_a_request_and_each_list_keeps_its_or
     crowd.service.refusals["b"] = "rolled_back"
 
     crowd.gate.open()
-    *lists, last = await asyncio.gather(*calls)
+    *lists, last = await answers(*calls)
 
     assert crowd.service.asked == [batch("a", "b", verb="prepare"), batch("a", "b", "a", "b", "z", verb="prepare")]
     assert [[(each.id, each.ok) for each in one] for one in lists] == [[("a", True), ("b", False)]] * 3
@@ -201,7 +218,7 @@ async def test_statuses_are_asked_for_together(crowd):
     calls = [await crowd.joined("status_batch", [each]) for each in "abc"]
 
     crowd.gate.open()
-    await asyncio.gather(*calls)
+    await answers(*calls)
 
     assert crowd.service.asked == [batch("a", verb="status"), batch("b", "c", verb="status")]
 
@@ -226,7 +243,7 @@ async def test_an_item_that_cannot_be_done_now_is_repeated_for_its_caller_alone(
     crowd.service.refusals = {"b": "busy"}
     calls = await crowd.confirm_while_one_is_under_way("a", "b", "c")
     crowd.gate.open(2)
-    await asyncio.gather(calls[0], calls[2])
+    await answers(calls[0], calls[2])
     await until(lambda: crowd.gate.arrivals == 3)
 
     crowd.service.refusals = {}
@@ -257,7 +274,7 @@ async def test_a_shared_request_that_failed_is_repeated_with_the_same_bytes(crow
     crowd.service.whole = [failure, failure]
 
     crowd.gate.open()
-    await asyncio.gather(*calls)
+    await answers(*calls)
 
     assert crowd.service.asked == [single("a"), *[batch("b", "c")] * 3]
     assert len({request.body for request in crowd.service.requests[1:]}) == 1
@@ -326,7 +343,7 @@ async def test_a_message_too_large_for_any_batch_goes_by_itself(crowd, monkeypat
     await until(lambda: crowd.gate.arrivals == 2)
 
     crowd.gate.open()
-    await asyncio.gather(first, large)
+    await answers(first, large)
 
     assert sorted(crowd.service.asked) == [single("a", "prepare"), single("b", "prepare")]
 
@@ -338,7 +355,7 @@ async def test_without_batching_every_call_goes_by_itself(kind):
     await until(lambda: crowd.gate.arrivals == 3)
 
     crowd.gate.open()
-    await asyncio.gather(*calls)
+    await answers(*calls)
 
     assert sorted(crowd.service.asked) == [single("a"), single("b"), single("c")]
 
@@ -386,7 +403,7 @@ async def test_what_waits_behind_a_request_that_hangs_overtakes_it(crowd, monkey
     await until(lambda: crowd.gate.arrivals == 3)
 
     crowd.gate.open()
-    await asyncio.gather(hanging, second, third)
+    await answers(hanging, second, third)
     assert sorted(crowd.service.asked) == [single("a"), single("b"), single("c")]
 
 
@@ -417,7 +434,7 @@ async def test_of_those_who_wait_the_one_with_the_most_time_left_sends(monkeypat
     calls = await crowd.confirm_while_one_is_under_way("a", "b", "c", "d")
 
     crowd.gate.open()
-    (first, _), _, _, (last, status) = await asyncio.gather(*calls)
+    (first, _), _, _, (last, status) = await answers(*calls)
 
     assert status == "of d"
     assert senders == [first, last]
@@ -505,19 +522,85 @@ def test_a_loop_that_ends_in_the_middle_leaves_nothing_behind():
 
 
 async def test_a_process_that_forked_waits_for_none_of_its_parents_threads():
-    crowd = Crowd(Client)
+    crowd = Crowd(Client, timeout_seconds=2)
     first, second = await crowd.confirm_while_one_is_under_way("a", "b")
     child = os.fork()
     if child == 0:
-        crowd.gate.open()
-        answer = crowd.client.confirm("c")
-        os._exit(0 if answer.status == "of c" else 1)
+        exit_code = 1
+        try:
+            crowd.gate.open()
+            exit_code = 0 if crowd.client.confirm("c").status == "of c" else 1
+        finally:
+            os._exit(exit_code)
     _, status = await asyncio.to_thread(os.waitpid, child, 0)
 
     crowd.gate.open()
-    await asyncio.gather(first, second)
+    await answers(first, second)
 
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_a_shared_request_has_the_time_of_those_in_it_from_when_they_called(kind):
+    now = [1000.0]
+    crowd = Crowd(kind, clock=lambda: now[0], timeout_seconds=10)
+    calls = await crowd.confirm_while_one_is_under_way("a", "b")
+    await until(lambda: crowd.gate.arrivals == 1)
+    now[0] += 1
+    calls.append(await crowd.joined("confirm", "c"))
+    now[0] += 3
+
+    crowd.gate.open()
+    await answers(*calls)
+
+    assert [request.timeout_seconds for request in crowd.service.requests] == pytest.approx([10, 7])
+
+
+def test_a_thread_that_is_interrupted_while_it_waits_is_not_sent():
+    sending, sent, carried = threading.Event(), threading.Event(), []
+
+    def carry(parcel):
+        sending.set()
+        sent.wait(10)
+        carried.append(parcel.parts)
+        parcel.settle(parcel.call(), MessageStatus(id="x", status="x"))
+
+    def interrupted():
+        if threading.current_thread() is threading.main_thread():
+            raise InterruptedError("a signal")
+        return 0.0
+
+    gathering = blocking_gathering.BlockingGathering(carry, lambda part, was_waiting: RuntimeError(), interrupted)
+    first, second, third = (Part(loads.confirm(each), 1000) for each in "abc")
+    threads = [threading.Thread(target=gathering.run, args=(each,)) for each in (first, third)]
+    threads[0].start()
+    sending.wait(10)
+    with pytest.raises(InterruptedError):
+        gathering.run(second)
+    threads[1].start()
+    sent.set()
+    for thread in threads:
+        thread.join(10)
+
+    assert carried == [[first], [third]]
+
+
+async def test_a_shared_request_whose_task_is_cancelled_holds_up_nobody_after_it():
+    crowd = Crowd(AsyncClient)
+    calls = await crowd.confirm_while_one_is_under_way("a", "b", "c")
+    crowd.gate.open(1)
+    await calls[0]
+    await until(lambda: crowd.gate.arrivals == 2)
+    mine = {asyncio.current_task(), *calls}
+    for task in asyncio.all_tasks() - mine:
+        task.cancel()
+    await asyncio.wait(calls)
+    assert all(each.cancelled() for each in calls[1:])
+
+    crowd.gate.open()
+
+    [answer] = await answers(crowd.call("confirm", "d"))
+    assert answer.status == "of d"
 
 
 def test_threads_that_all_call_at_once_are_answered_each_with_its_own_whatever_goes_wrong():

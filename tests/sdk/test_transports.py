@@ -1,6 +1,7 @@
 """The transports over sockets: what is kept, what is told of a failure, and how long anything may take."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -15,7 +16,7 @@ import uvloop
 from aftercommit.sdk import Client
 from aftercommit.sdk.async_http_transport import AsyncHttpTransport
 from aftercommit.sdk.exchange import NoAnswer, Request
-from aftercommit.sdk.http_transport import HttpTransport
+from aftercommit.sdk.http_transport import HttpTransport, _Connection
 from aftercommit.sdk.transports import ScriptedTransport
 from tests.sdk.answering import STATUS
 from tests.sdk.raw_server import OK, answering, answering_once, read_request, talking
@@ -251,6 +252,40 @@ async def test_an_answer_that_came_before_the_request_was_read_to_its_end_is_hea
     assert (answer.status, answer.body) == (413, b"no")
 
 
+def test_a_blocking_request_that_was_cut_short_still_hears_why():
+    def talk(stream):
+        stream.recv(1000)
+        stream.sendall(b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno")
+        # What is closed with bytes unread is reset.
+
+    transport = HttpTransport()
+    with talking(talk) as server:
+        answer = transport.send(request(server.url, body=b"x" * 20_000_000))
+
+    assert (answer.status, answer.body) == (413, b"no")
+
+
+def test_a_request_of_which_the_system_took_no_byte_is_known_not_to_have_arrived(monkeypatch):
+    was_reset = threading.Event()
+
+    def talk(stream):
+        read_request(stream)
+        stream.sendall(OK)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        stream.close()
+        was_reset.set()
+
+    monkeypatch.setattr(_Connection, "is_quiet", lambda self: True)
+    transport = HttpTransport()
+    with talking(talk) as server:
+        transport.send(request(server.url))
+        was_reset.wait(10)
+        with pytest.raises(NoAnswer) as raised:
+            transport.send(request(server.url))
+
+    assert raised.value.perhaps_received is False
+
+
 async def test_a_secure_service_with_a_certificate_of_its_own_is_trusted_if_told_so(kind):
     transport = kind(tls=ssl.create_default_context(cafile=CERTIFICATE))
     with talking(answering(OK), tls=secure_server()) as server:
@@ -269,13 +304,13 @@ async def test_a_certificate_nobody_vouches_for_ends_it_before_anything_is_sent(
 
 
 async def test_a_cancelled_request_leaves_no_connection_behind_that_another_could_be_given():
-    asked, late = threading.Event(), threading.Event()
+    asked, hung_up = threading.Event(), threading.Event()
 
     def slow(stream):
         read_request(stream)
         asked.set()
-        late.wait(10)
-        stream.sendall(OK.replace(b"ok", b"no"))
+        if not stream.recv(1):
+            hung_up.set()
 
     transport = AsyncHttpTransport()
     with talking(slow, answering(OK)) as server:
@@ -284,7 +319,7 @@ async def test_a_cancelled_request_leaves_no_connection_behind_that_another_coul
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
             await cancelled
-        late.set()
+        assert await asyncio.to_thread(hung_up.wait, 10)
         answer = await transport.send(request(server.url))
         await transport.close()
 
@@ -338,6 +373,33 @@ async def test_an_address_that_leads_nowhere_does_not_use_up_the_time_of_the_nex
             monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [bad, good])
             transport = kind()
             answer = await transport.send(request(server.url))
+        await transport.close()
+
+    assert answer.body == b"ok"
+
+
+@pytest.fixture
+def deaf():
+    """The address of a port that takes no more connections, and does not refuse them either."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as stack:
+        for _ in range(20):
+            one = stack.enter_context(socket.socket())
+            one.settimeout(0.05)
+            try:
+                one.connect(listener.getsockname())
+            except TimeoutError:
+                break
+        else:
+            pytest.skip("This system takes any number of connections that nobody accepts.")
+        yield listener.getsockname()
+
+
+async def test_an_address_that_does_not_answer_leaves_time_for_the_next(kind, deaf, monkeypatch):
+    with talking(answering(OK)) as server:
+        good = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(*good[:4], deaf), good])
+        transport = kind()
+        answer = await transport.send(request(server.url, seconds=1))
         await transport.close()
 
     assert answer.body == b"ok"
