@@ -12,7 +12,11 @@ from aftercommit.sdk.tables import ddl
 from tests.sdk.databases.drivers import NAMES, Driver
 from tests.sdk.databases.drivers import driver as made
 
-ORDERS = "CREATE TABLE orders (number integer PRIMARY KEY)"
+BUSINESS = (
+    "CREATE TABLE orders (number integer PRIMARY KEY)",
+    # Without a key: an effect that happens twice is seen twice.
+    "CREATE TABLE bills (number integer)",
+)
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, driver_name: str) -> I
 
         with request.getfixturevalue("postgres").database() as database:
             with psycopg.connect(database.url()) as connection:
-                for statement in [*ddl("postgresql"), ORDERS]:
+                for statement in [*ddl("postgresql"), *BUSINESS]:
                     connection.execute(statement.encode())
             yield database
     else:
@@ -45,7 +49,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, driver_name: str) -> I
                 ) as connection,
                 connection.cursor() as cursor,
             ):
-                for statement in [*ddl("mysql"), f"{ORDERS} ENGINE=InnoDB"]:
+                for statement in [*ddl("mysql"), *(f"{each} ENGINE=InnoDB" for each in BUSINESS)]:
                     cursor.execute(statement)
             yield database
 
@@ -70,7 +74,7 @@ def sqlite_file(folder: Path) -> Path:
     path = folder / "orders.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        for statement in [*ddl("sqlite"), ORDERS]:
+        for statement in [*ddl("sqlite"), *BUSINESS]:
             connection.execute(statement)
         connection.commit()
     return path
