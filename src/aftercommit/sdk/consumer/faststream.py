@@ -5,7 +5,7 @@ messages: `ack_policy`, `stream_sub`, `consumer.config`, `stream`, `config`, `ex
 lose messages), and the field `__data__` of its entries in Redis streams.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
 from aftercommit.sdk.consumer.faststream_safety import LossySubscriber, require_safe
@@ -72,19 +72,23 @@ class _Receiving(BaseMiddleware[Any, Any]):
     def __init__(self, msg: Any, /, *, context: Any, inbox: AsyncInbox) -> None:
         super().__init__(msg, context=context)
         self._inbox = inbox
+        # What the service wrote into a Redis stream; FastStream adds headers of its own to it.
+        self._fields: dict[str, bytes] | None = None
 
     async def on_receive(self) -> None:
         """Lay a message of the service in a Redis stream out as FastStream reads it."""
         entry = self.msg.get("data") if isinstance(self.msg, dict) and self.msg.get("type") == "stream" else None
         if isinstance(entry, dict) and _ID.encode() in entry and _REDIS_FIELD not in entry:
-            entry[_REDIS_FIELD] = await _redis_envelope(entry)
+            self._fields = {name.decode(): value for name, value in entry.items() if name != b"body"}
+            entry[_REDIS_FIELD] = await _redis_envelope(self._fields, entry.get(b"body", b""))
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
         """Receive, then acknowledge."""
         if not _is_ours(msg):
             return await call_next(msg)
         await self._refuse_if_lossy(msg)
-        delivery = Delivery.received({"content-type": msg.content_type or "", **msg.headers}, msg.body)
+        headers: Mapping[str, Any] = self._fields or {"content-type": msg.content_type or "", **msg.headers}
+        delivery = Delivery.received(headers, msg.body)
         returned: list[Any] = []
         stops: list[StopConsume] = []
 
@@ -112,7 +116,7 @@ class _Receiving(BaseMiddleware[Any, Any]):
     async def _refuse_if_lossy(self, msg: Any) -> None:
         try:
             require_safe(self.context.get_local("handler_"))
-            if isinstance(msg.raw_message, list | tuple) or isinstance(msg.body, list):
+            if msg.batch_headers:
                 raise LossySubscriber("A batch has one acknowledgement for many messages; use batch=False.")
         except LossySubscriber:
             # Back to the broker, before FastStream does with it what it must not do.
@@ -125,12 +129,11 @@ def _is_ours(msg: Any) -> bool:
     return any(_ID in headers for headers in (msg.headers, *msg.batch_headers))
 
 
-async def _redis_envelope(entry: dict[bytes, bytes]) -> bytes:
+async def _redis_envelope(fields: dict[str, bytes], body: bytes) -> bytes:
     # Late, because it needs Redis' client; who gets here has it.
     from faststream.redis import BinaryMessageFormatV1  # noqa: PLC0415
 
-    fields = {name.decode(): value for name, value in entry.items() if name != b"body"}
     # The values stay bytes: FastStream counts characters of text, and writes bytes.
     return await BinaryMessageFormatV1.encode(
-        message=entry.get(b"body", b""), reply_to=None, headers=fields, correlation_id=fields[_ID].decode()
+        message=body, reply_to=None, headers=fields, correlation_id=fields[_ID].decode()
     )

@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:
 
 _log: Final = logging.getLogger("aftercommit.consumer")
 
-_ADVICE: Final = "give it ack_policy=AckPolicy.NACK_ON_ERROR, or give that to the broker"
+_ADVICE: Final = "give the subscriber ack_policy=AckPolicy.NACK_ON_ERROR"
 _LOSSY: Final = {
     AckPolicy.ACK_FIRST: f"acknowledges a message before it is handled (ack_policy=ACK_FIRST); {_ADVICE}",
     AckPolicy.REJECT_ON_ERROR: f"drops a message that failed (ack_policy=REJECT_ON_ERROR, the default); {_ADVICE}",
@@ -35,7 +35,8 @@ class LossySubscriber(StopConsume):
 def require_safe(*subscribers: Any) -> None:
     """Raises `LossySubscriber` for the first of these subscribers that would lose messages.
 
-    The middleware asks at the first message of each; ask for all of them when the program starts:
+    A broker's own `ack_policy` does not reach the subscribers of routers that were made before it. The middleware asks
+    at the first message of each subscriber; ask for all of them when the program starts:
 
         @app.on_startup
         async def check() -> None:
