@@ -14,9 +14,8 @@ from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from aftercommit.sdk import AsyncBarrier, AsyncClient, tables
+from aftercommit.sdk import AsyncBarrier, AsyncClient, CheckResponder, tables
 from aftercommit.sdk.checkback.fastapi import check_router
-from aftercommit.sdk.checkback.responder import CheckResponder
 from aftercommit.wire import SubscriptionRequest
 
 OWN_URL = os.environ.get("ORDERS_URL", "http://127.0.0.1:9000")

@@ -14,9 +14,8 @@ from flask import Flask, request
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
-from aftercommit.sdk import Barrier, Client, tables
+from aftercommit.sdk import Barrier, CheckResponder, Client, tables
 from aftercommit.sdk.checkback.flask import check_blueprint
-from aftercommit.sdk.checkback.responder import CheckResponder
 from aftercommit.wire import SubscriptionRequest
 
 

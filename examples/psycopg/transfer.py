@@ -11,8 +11,7 @@ import sys
 
 import psycopg
 
-from aftercommit.sdk import Barrier, Client, tables
-from aftercommit.sdk.checkback.pull import PullResponder
+from aftercommit.sdk import Barrier, Client, PullResponder, tables
 from aftercommit.wire import SubscriptionRequest
 
 DSN = os.environ.get("BANK_DATABASE", "postgresql://localhost/bank")

@@ -3,9 +3,8 @@
 from django.db import connection
 from django.urls import path
 
-from aftercommit.sdk import Barrier
+from aftercommit.sdk import Barrier, CheckResponder
 from aftercommit.sdk.checkback.django import check_view
-from aftercommit.sdk.checkback.responder import CheckResponder
 from shop.views import place_order
 
 # A node without keys asks unsigned; elsewhere: secrets=[settings.AFTERCOMMIT_SECRET].

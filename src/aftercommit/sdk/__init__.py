@@ -13,6 +13,10 @@ Importing this opens no socket and starts no thread. docs/sdk.md is the guide.
 from aftercommit.sdk.answers import BatchResult
 from aftercommit.sdk.async_client import AsyncClient
 from aftercommit.sdk.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.checkback.asgi import CheckApp
+from aftercommit.sdk.checkback.pull import AsyncPullResponder, PullResponder
+from aftercommit.sdk.checkback.responder import CheckResponder
+from aftercommit.sdk.checkback.wsgi import CheckWsgiApp
 from aftercommit.sdk.client import Client
 from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
 from aftercommit.sdk.databases.port import Misused
@@ -57,9 +61,13 @@ __all__ = [
     "AsyncConsumer",
     "AsyncInbox",
     "AsyncOutboxRelay",
+    "AsyncPullResponder",
     "AsyncTransaction",
     "Barrier",
     "BatchResult",
+    "CheckApp",
+    "CheckResponder",
+    "CheckWsgiApp",
     "Client",
     "CommitUncertain",
     "Conflict",
@@ -79,6 +87,7 @@ __all__ = [
     "OutboxRelay",
     "Outcome",
     "Point",
+    "PullResponder",
     "PulledMessage",
     "Receipt",
     "Refused",
