@@ -30,13 +30,17 @@ class Driver:
 
 NAMES = {
     "sqlite3": "sqlite",
+    "sqlite3, autocommit": "sqlite",
     "aiosqlite": "sqlite",
     "sqlalchemy session, sqlite": "sqlite",
     "sqlalchemy connection, sqlite": "sqlite",
     "sqlalchemy async session, aiosqlite": "sqlite",
+    "sqlalchemy async connection, aiosqlite": "sqlite",
     "psycopg": "postgresql",
     "psycopg, autocommit": "postgresql",
     "psycopg async": "postgresql",
+    "psycopg pool": "postgresql",
+    "psycopg async pool": "postgresql",
     "asyncpg": "postgresql",
     "sqlalchemy session, psycopg": "postgresql",
     "sqlalchemy connection, psycopg": "postgresql",
@@ -46,8 +50,12 @@ NAMES = {
     "pymysql": "mysql",
     "pymysql, autocommit": "mysql",
     "asyncmy": "mysql",
+    "asyncmy, autocommit": "mysql",
+    "asyncmy pool": "mysql",
     "sqlalchemy session, pymysql": "mysql",
+    "sqlalchemy connection, pymysql": "mysql",
     "sqlalchemy async session, asyncmy": "mysql",
+    "sqlalchemy async connection, asyncmy": "mysql",
 }
 
 
@@ -65,7 +73,10 @@ def _sqlite(name: str, path: Any) -> Driver:
     import aiosqlite
 
     def source() -> Any:
-        return sqlite3.connect(path, timeout=0.2) if name == "sqlite3" else aiosqlite.connect(path, timeout=0.2)
+        if name == "aiosqlite":
+            return aiosqlite.connect(path, timeout=0.2)
+        isolation_level = None if "autocommit" in name else "DEFERRED"
+        return sqlite3.connect(path, timeout=0.2, isolation_level=isolation_level)
 
     async def run(target: Any, statement: str) -> None:
         await _awaited(target.execute(statement))
@@ -84,17 +95,41 @@ async def _postgresql(name: str, place: FreshDatabase) -> Driver:
             await target.execute(statement)
 
         return Driver(name, "postgresql", pool.acquire, run_asyncpg, pool, pool.close)
-    autocommit = "autocommit" in name
-
-    def source() -> Any:
-        if "async" in name:
-            return psycopg.AsyncConnection.connect(place.url())
-        return psycopg.connect(place.url(), autocommit=autocommit)
 
     async def run(target: Any, statement: str) -> None:
         await _awaited(target.execute(statement))
 
+    if "pool" in name:
+        return await _psycopg_pool(name, place, run)
+
+    def source() -> Any:
+        if "async" in name:
+            return psycopg.AsyncConnection.connect(place.url())
+        return psycopg.connect(place.url(), autocommit="autocommit" in name)
+
     return Driver(name, "postgresql", _closing(source), run, source, _nothing)
+
+
+async def _psycopg_pool(name: str, place: FreshDatabase, run: Callable[[Any, str], Awaitable[None]]) -> Driver:
+    from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+    pool: Any = (AsyncConnectionPool if "async" in name else ConnectionPool)(
+        place.url(), min_size=1, max_size=4, open=False
+    )
+    await _awaited(pool.open())
+
+    @asynccontextmanager
+    async def lent() -> AsyncIterator[Any]:
+        connection = await _awaited(pool.getconn())
+        try:
+            yield connection
+        finally:
+            await _awaited(pool.putconn(connection))
+
+    async def close() -> None:
+        await _awaited(pool.close())
+
+    return Driver(name, "postgresql", lent, run, pool, close)
 
 
 async def _mysql(name: str, place: FreshDatabase) -> Driver:
@@ -111,13 +146,21 @@ async def _mysql(name: str, place: FreshDatabase) -> Driver:
     }
 
     def source() -> Any:
-        return asyncmy.connect(**options) if name == "asyncmy" else pymysql.connect(**options)
+        return asyncmy.connect(**options) if "asyncmy" in name else pymysql.connect(**options)
 
     async def run(target: Any, statement: str) -> None:
         cursor = target.cursor()
         await _awaited(cursor.execute(statement))
         await _awaited(cursor.close())
 
+    if "pool" in name:
+        pool = await asyncmy.create_pool(minsize=1, maxsize=4, **options)
+
+        async def close() -> None:
+            pool.close()
+            await pool.wait_closed()
+
+        return Driver(name, "mysql", pool.acquire, run, pool, close)
     return Driver(name, "mysql", _closing(source), run, source, _nothing)
 
 

@@ -47,7 +47,7 @@ class Shop:
     async def order(self, number: int, *, early: bool = False) -> None:
         """One unit of work, with its message published in the block or before it."""
         async with self._driver.connect() as target:
-            tx = self.client.transaction(target)
+            tx: Any = self.client.transaction(target)
             if early:
                 tx.publish(TOPIC, {"order": number}, key=str(number))
             if isinstance(self.client, Client):

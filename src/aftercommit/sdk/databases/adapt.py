@@ -13,10 +13,12 @@ from typing import Any, Final
 from aftercommit.sdk.databases.port import Database, Handle, Misused
 
 _HERE: Final = "aftercommit.sdk.databases."
-# The class of the user's object, or a base of it -> our module, and the class in it.
+# The class of the user's object, or a base of it -> our module, and the class or function in it.
 _HANDLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "sqlalchemy.orm.session.Session": ("sqlalchemy", "SessionHandle"),
+        "sqlalchemy.orm.scoping.scoped_session": ("sqlalchemy", "scoped_handle"),
+        "sqlalchemy.ext.asyncio.scoping.async_scoped_session": ("sqlalchemy", "scoped_handle"),
         "sqlalchemy.engine.base.Connection": ("sqlalchemy", "ConnectionHandle"),
         "sqlalchemy.ext.asyncio.session.AsyncSession": ("sqlalchemy", "AsyncSessionHandle"),
         "sqlalchemy.ext.asyncio.engine.AsyncConnection": ("sqlalchemy", "AsyncConnectionHandle"),
@@ -89,8 +91,8 @@ class FunctionDatabase:
         target = self._connect()
         if isawaitable(target):
             target = await target
+        handle = handle_of(target)
         try:
-            handle = handle_of(target)
             yield handle
         finally:
             closing = target.close()

@@ -9,6 +9,7 @@ from aftercommit.sdk.databases.dialects import SQLITE
 from aftercommit.sdk.databases.lent import SameConnection
 from aftercommit.sdk.databases.port import Database
 from aftercommit.sdk.databases.savepoints import Moment, Savepoints
+from aftercommit.sdk.databases.whole import WHOLE, require_whole
 
 
 class AioSqliteHandle:
@@ -25,6 +26,7 @@ class AioSqliteHandle:
         """Join the transaction that is open, or begin one that may write."""
         if not self.target.in_transaction:
             await self._run(self.dialect.begin)
+        await self._run(WHOLE)
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours."""
@@ -33,7 +35,8 @@ class AioSqliteHandle:
             return [tuple(row) for row in await cursor.fetchall()]
 
     async def flush(self) -> None:
-        """A connection holds nothing back."""
+        """Holds nothing back, but sees whether this is still the transaction of `begin`."""
+        await require_whole(self, self.savepoints)
 
     async def commit(self) -> None:
         """Commit; by statement, because in some modes `commit()` does nothing."""
@@ -42,9 +45,11 @@ class AioSqliteHandle:
         self.savepoints.ended()
 
     async def rollback(self) -> None:
-        """Roll back."""
+        """Roll back, in the driver's own thread: a statement that was cancelled here may still be under way there."""
         self.savepoints.ended()
+        await self.target.rollback()
         if self.target.in_transaction:
+            # In some modes `rollback()` does nothing.
             await self._run("ROLLBACK")
 
     def in_transaction(self) -> bool:
@@ -52,7 +57,7 @@ class AioSqliteHandle:
         return self.target.in_transaction
 
     def watch(self) -> Moment:
-        """By the savepoints we set."""
+        """By the savepoints we set; a commit or rollback in between is found out by `flush`."""
         return self.savepoints.watch()
 
     def separate(self) -> Database:

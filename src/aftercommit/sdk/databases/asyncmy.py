@@ -11,6 +11,7 @@ from aftercommit.sdk.databases.lent import SameConnection
 from aftercommit.sdk.databases.places import format_places
 from aftercommit.sdk.databases.port import Database, Handle
 from aftercommit.sdk.databases.savepoints import Moment, Savepoints
+from aftercommit.sdk.databases.whole import WHOLE, require_whole
 
 
 class AsyncMyHandle:
@@ -27,6 +28,7 @@ class AsyncMyHandle:
         """Join the transaction that is open, or begin one."""
         if not self.in_transaction():
             await self.target.begin()
+        await self.execute(WHOLE)
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours."""
@@ -35,7 +37,8 @@ class AsyncMyHandle:
             return [tuple(row) for row in await cursor.fetchall()] if cursor.description else []
 
     async def flush(self) -> None:
-        """A connection holds nothing back."""
+        """Holds nothing back, but sees whether this is still the transaction of `begin`."""
+        await require_whole(self, self.savepoints)
 
     async def commit(self) -> None:
         """Commit."""
@@ -52,7 +55,7 @@ class AsyncMyHandle:
         return bool(self.target.connected and self.target.get_transaction_status())
 
     def watch(self) -> Moment:
-        """By the savepoints we set."""
+        """By the savepoints we set; a commit or rollback in between is found out by `flush`."""
         return self.savepoints.watch()
 
     def separate(self) -> Database:

@@ -1,8 +1,9 @@
 """psycopg 3: Connection and AsyncConnection, and the pools of psycopg_pool."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import AsyncConnection, Connection
 from psycopg.pq import TransactionStatus
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 
-class _Psycopg:
+# The moment at which the open transaction began, which no other one of this connection shares.
+_BEGAN: Final = "SELECT now()"
+
+
+class _Psycopg(ABC):
     """What both kinds of connection share."""
 
     dialect = POSTGRESQL
@@ -26,13 +31,34 @@ class _Psycopg:
     def __init__(self, connection: Any) -> None:
         self.target = connection
         self.savepoints = Savepoints()
+        self._began: list[tuple[Any, ...]] = []
+
+    async def begin(self) -> None:
+        """Join the transaction that is open, or begin one."""
+        self._require_own_commit()
+        if self.target.autocommit and not self.in_transaction():
+            await self.execute(self.dialect.begin)
+        self._began = await self.execute(_BEGAN)
+
+    async def flush(self) -> None:
+        """Holds nothing back, but sees whether this is still the transaction of `begin`."""
+        if self.in_transaction() and await self.execute(_BEGAN) != self._began:
+            self.savepoints.ended()
+
+    @abstractmethod
+    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one statement of ours."""
 
     def in_transaction(self) -> bool:
         """By the status the server sent last; an aborted transaction is one too."""
         return self.target.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
     def watch(self) -> Moment:
-        """By the savepoints we set."""
+        """By the savepoints we set; a commit or rollback in between is found out by `flush`.
+
+        Raises `Misused` inside of psycopg's own transaction() blocks, which nobody tells us how they end.
+        """
+        self._require_own_commit()
         return self.savepoints.watch()
 
     def separate(self) -> Database:
@@ -44,7 +70,7 @@ class _Psycopg:
         if getattr(self.target, "_num_transactions", 0):
             raise Misused(
                 "This connection is inside its own transaction() block, which owns the commit. "
-                "Enter client.transaction(connection) instead of it."
+                "Enter client.transaction(connection) instead of it, and tx.savepoint() inside."
             )
 
 
@@ -53,20 +79,11 @@ class PsycopgHandle(_Psycopg):
 
     blocking = True
 
-    async def begin(self) -> None:
-        """Join the transaction that is open, or begin one."""
-        self._require_own_commit()
-        if not self.in_transaction():
-            self.target.execute("BEGIN" if self.target.autocommit else "SELECT 1")
-
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours."""
         with self.target.cursor(row_factory=tuple_row) as cursor:
             cursor.execute(format_places(statement), tuple(parameters))
             return cursor.fetchall() if cursor.description else []
-
-    async def flush(self) -> None:
-        """A connection holds nothing back."""
 
     async def commit(self) -> None:
         """Commit."""
@@ -84,20 +101,11 @@ class AsyncPsycopgHandle(_Psycopg):
 
     blocking = False
 
-    async def begin(self) -> None:
-        """Join the transaction that is open, or begin one."""
-        self._require_own_commit()
-        if not self.in_transaction():
-            await self.target.execute("BEGIN" if self.target.autocommit else "SELECT 1")
-
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours."""
         async with self.target.cursor(row_factory=tuple_row) as cursor:
             await cursor.execute(format_places(statement), tuple(parameters))
             return await cursor.fetchall() if cursor.description else []
-
-    async def flush(self) -> None:
-        """A connection holds nothing back."""
 
     async def commit(self) -> None:
         """Commit."""

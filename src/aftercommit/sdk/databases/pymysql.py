@@ -12,6 +12,7 @@ from aftercommit.sdk.databases.lent import SameConnection
 from aftercommit.sdk.databases.places import format_places
 from aftercommit.sdk.databases.port import Database
 from aftercommit.sdk.databases.savepoints import Moment, Savepoints
+from aftercommit.sdk.databases.whole import WHOLE, require_whole
 
 _IN_TRANSACTION: Final = int(SERVER_STATUS_IN_TRANS)
 
@@ -30,6 +31,7 @@ class PyMySqlHandle:
         """Join the transaction that is open, or begin one."""
         if not self.in_transaction():
             self.target.begin()
+        await self.execute(WHOLE)
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours."""
@@ -38,7 +40,8 @@ class PyMySqlHandle:
             return list(cursor.fetchall()) if cursor.description else []
 
     async def flush(self) -> None:
-        """A connection holds nothing back."""
+        """Holds nothing back, but sees whether this is still the transaction of `begin`."""
+        await require_whole(self, self.savepoints)
 
     async def commit(self) -> None:
         """Commit."""
@@ -55,7 +58,7 @@ class PyMySqlHandle:
         return self.target.open and bool(self.target.server_status & _IN_TRANSACTION)
 
     def watch(self) -> Moment:
-        """By the savepoints we set."""
+        """By the savepoints we set; a commit or rollback in between is found out by `flush`."""
         return self.savepoints.watch()
 
     def separate(self) -> Database:

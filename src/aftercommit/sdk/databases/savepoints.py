@@ -8,7 +8,11 @@ _STATEMENT: Final = re.compile(
     r"|(?P<undo>ROLLBACK(?:\s+(?:WORK|TRANSACTION))?\s+TO(?:\s+SAVEPOINT)?))\s+(?P<name>[^\s;]+)",
     re.IGNORECASE,
 )
-_FIRST_LETTERS: Final = frozenset("SsRr \t\n")
+_END: Final = re.compile(
+    r"\s*(?:COMMIT|END|ROLLBACK|ABORT)(?:\s+(?:WORK|TRANSACTION))?(?:\s+AND\s+(?:NO\s+)?CHAIN)?\s*;?\s*$",
+    re.IGNORECASE,
+)
+_FIRST_LETTERS: Final = frozenset("AaCcEeRrSs \t\n")
 
 
 class _Savepoint:
@@ -22,20 +26,20 @@ class _Savepoint:
 class Moment:
     """A moment inside a transaction: what became of everything around it."""
 
-    __slots__ = ("_around",)
+    __slots__ = ("around",)
 
     def __init__(self, around: tuple[_Savepoint, ...]) -> None:
-        self._around = around
+        self.around = around
 
     @property
     def ended(self) -> bool:
         """Whether the transaction itself is over, however it ended."""
-        return self._around[0].undone
+        return self.around[0].undone
 
     @property
     def kept(self) -> bool:
         """Whether what was written at this moment is still part of the transaction that is open."""
-        return not any(each.undone for each in self._around)
+        return not any(each.undone for each in self.around)
 
 
 class Savepoints:
@@ -48,15 +52,25 @@ class Savepoints:
 
     def saw(self, statement: str) -> None:
         """A statement was sent; most have nothing to do with savepoints."""
-        if statement[:1] not in _FIRST_LETTERS or not (found := _STATEMENT.match(statement)):
+        if statement[:1] not in _FIRST_LETTERS:
             return
+        if _END.match(statement):
+            self.ended()
+        elif found := _STATEMENT.match(statement):
+            self._saw_savepoint(found)
+
+    def _saw_savepoint(self, found: re.Match[str]) -> None:
         name = found["name"].strip('"`').lower()
         if found["set"]:
             self.opened(name)
         elif found["release"]:
             self.released(name)
         else:
+            # In SQL a savepoint outlives a rollback to it, and may be rolled back to again.
+            is_open = name in (each.name for each in self._open)
             self.undone(name)
+            if is_open:
+                self.opened(name)
 
     def opened(self, name: str) -> None:
         """A savepoint was set."""
@@ -81,6 +95,11 @@ class Savepoints:
     def watch(self) -> Moment:
         """The present moment."""
         return Moment((self._root, *self._open))
+
+    def place(self, moment: Moment) -> None:
+        """Let a moment be the present one, where it was watched before all was told of what came before it."""
+        if not moment.ended:
+            moment.around = (self._root, *self._open)
 
     def _pop(self, name: str) -> list[_Savepoint]:
         names = [each.name for each in self._open]

@@ -36,7 +36,7 @@ class ConnectionHandle:
 
     async def begin(self) -> None:
         """Join the transaction that is open, or begin one."""
-        _require_top_level(nested=self._connection.in_nested_transaction())
+        _require_top_level(self._connection, nested=self._connection.in_nested_transaction())
         if not self._connection.in_transaction():
             self._connection.begin()
         _require_transaction(self._connection)
@@ -91,8 +91,9 @@ class SessionHandle:
 
     async def begin(self) -> None:
         """Join the transaction that is open, or begin one."""
-        _require_top_level(nested=self._session.in_nested_transaction())
+        _require_top_level(self._session, nested=self._session.in_nested_transaction())
         connection = self._session.connection()
+        _require_commit(self._session, connection)
         _require_transaction(connection)
         self._watched.attach()
 
@@ -144,7 +145,7 @@ class AsyncConnectionHandle:
 
     async def begin(self) -> None:
         """Join the transaction that is open, or begin one."""
-        _require_top_level(nested=self._connection.in_nested_transaction())
+        _require_top_level(self._connection, nested=self._connection.in_nested_transaction())
         if not self._connection.in_transaction():
             await self._connection.begin()
         await self._connection.run_sync(_require_transaction)
@@ -199,8 +200,9 @@ class AsyncSessionHandle:
 
     async def begin(self) -> None:
         """Join the transaction that is open, or begin one."""
-        _require_top_level(nested=self._session.in_nested_transaction())
+        _require_top_level(self._session.sync_session, nested=self._session.in_nested_transaction())
         connection = await self._session.connection()
+        await connection.run_sync(lambda made: _require_commit(self._session.sync_session, made))
         await connection.run_sync(_require_transaction)
         self._watched.attach()
 
@@ -280,6 +282,12 @@ class AsyncEngineDatabase:
                 raise
 
 
+def scoped_handle(scoped: Any) -> Handle:
+    """The handle on the session that a scoped_session or async_scoped_session has for its present scope."""
+    session = scoped()
+    return AsyncSessionHandle(session) if isinstance(session, AsyncSession) else SessionHandle(session)
+
+
 def _dialect_of(bind: Any) -> Dialect:
     name = bind.dialect.name
     if name not in DIALECTS:
@@ -287,11 +295,28 @@ def _dialect_of(bind: Any) -> Dialect:
     return DIALECTS[name]
 
 
-def _require_top_level(*, nested: bool) -> None:
+def _require_top_level(target: Any, *, nested: bool) -> None:
     if nested:
         raise Misused(
             "This session or connection is inside a savepoint, where a commit does not commit. "
             "Enter the transaction outside of begin_nested(), and use begin_nested() inside it."
+        )
+    # SQLAlchemy's own attribute; where it is missing, SQLAlchemy itself refuses whatever comes after our commit.
+    if getattr(target, "_trans_context_manager", None) is not None:
+        raise Misused(
+            "This session or connection is inside a begin() block, which owns the commit. "
+            "Enter client.transaction(...) instead of it."
+        )
+
+
+def _require_commit(session: Session, connection: Connection) -> None:
+    """Refuse a session on a connection whose transaction began outside of it: its commit would be none."""
+    entry = getattr(session.get_transaction(), "_connections", {}).get(connection)
+    # Of what SQLAlchemy keeps about each connection of a session the third says whether a commit commits.
+    if connection.in_nested_transaction() or (entry is not None and not entry[2]):
+        raise Misused(
+            "This session is bound to a connection whose transaction began outside of it, so that the session's commit "
+            "commits nothing. Bind it to the engine, or hand in the connection."
         )
 
 

@@ -9,6 +9,7 @@ from aftercommit.sdk.databases.dialects import SQLITE
 from aftercommit.sdk.databases.lent import SameConnection
 from aftercommit.sdk.databases.port import Database
 from aftercommit.sdk.databases.savepoints import Moment, Savepoints
+from aftercommit.sdk.databases.whole import WHOLE, require_whole
 
 
 class SqliteHandle:
@@ -26,6 +27,7 @@ class SqliteHandle:
         """Join the transaction that is open, or begin one that may write."""
         if not self._connection.in_transaction:
             self._connection.execute(self.dialect.begin)
+        self._connection.execute(WHOLE)
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours."""
@@ -35,7 +37,8 @@ class SqliteHandle:
             return cursor.execute(statement, tuple(parameters)).fetchall()
 
     async def flush(self) -> None:
-        """A connection holds nothing back."""
+        """Holds nothing back, but sees whether this is still the transaction of `begin`."""
+        await require_whole(self, self.savepoints)
 
     async def commit(self) -> None:
         """Commit; by statement, because in some modes `commit()` does nothing."""
@@ -54,7 +57,7 @@ class SqliteHandle:
         return self._connection.in_transaction
 
     def watch(self) -> Moment:
-        """By the savepoints we set."""
+        """By the savepoints we set; a commit or rollback in between is found out by `flush`."""
         return self.savepoints.watch()
 
     def separate(self) -> Database:
