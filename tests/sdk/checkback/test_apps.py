@@ -215,6 +215,47 @@ def test_a_body_that_something_of_djangos_has_read_before_is_not_lost(known: Kno
     assert read(answer.content, answer.headers) == {ONE: "committed", TWO: "unknown"}
 
 
+@pytest.mark.parametrize("kind", ["asgi", "fastapi"])
+async def test_who_goes_away_in_the_middle_of_the_body_is_no_error_and_asks_nothing(kind: str) -> None:
+    known = Known({})
+    responder = CheckResponder(known, secrets=[SECRET])
+    app: Any = CheckApp(responder)
+    if kind == "fastapi":
+        app = FastAPI()
+        app.include_router(check_router(responder))
+    events: list[dict[str, Any]] = [
+        {"type": "http.request", "body": BODY[:10], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    said: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return events.pop(0)
+
+    async def send(event: Any) -> None:
+        said.append(event)
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in signed(BODY).items()]
+    scope = {"type": "http", "method": "POST", "path": PATH, "query_string": b"", "headers": headers}
+    await app(scope, receive, send)
+
+    assert known.asked == []
+    assert [each["status"] for each in said if "status" in each] == ([400] if kind == "fastapi" else [])
+
+
+def test_who_goes_away_while_django_reads_is_no_error_and_asks_nothing() -> None:
+    class Gone:
+        def read(self, *_size: int) -> bytes:
+            raise ConnectionResetError("gone")
+
+        readline = read
+
+    known = Known({})
+    view = check_view(CheckResponder(known, secrets=[SECRET]))
+    made = RequestFactory().generic("POST", PATH, BODY, headers=signed(BODY), **{"wsgi.input": Gone()})
+    assert (view(made).status_code, known.asked) == (400, [])
+
+
 @pytest.mark.parametrize("framework", ["fastapi", "flask", "django"])
 def test_a_missing_framework_is_one_sentence_with_its_remedy(framework: str) -> None:
     program = f"""

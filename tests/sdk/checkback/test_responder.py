@@ -1,6 +1,7 @@
 """The core of check-back: what is refused, what is answered, and that in doubt everything is `unknown`."""
 
 import asyncio
+import inspect
 import json
 import logging
 import threading
@@ -25,6 +26,7 @@ from tests.sdk.checkback.asking import (
     TWO,
     Awaited,
     Known,
+    asked_about,
     call,
     check,
     heard,
@@ -151,8 +153,9 @@ async def test_a_replayed_call_is_answered_again(ask):
     assert barrier.asked == [[ONE], [ONE]]
 
 
-async def test_without_a_barrier_or_a_rule_nothing_is_known(ask):
+async def test_without_a_barrier_or_a_rule_nothing_is_known_and_a_warning_says_so(ask, caplog):
     assert heard(await ask(None, BODY)) == {ONE: "unknown"}
+    assert "Nothing answers checks of orders.created" in caplog.text
 
 
 async def test_a_barrier_that_raises_makes_unknown_for_its_checks_only(ask, caplog):
@@ -310,6 +313,8 @@ def test_what_cannot_work_is_refused_when_the_program_starts():
         CheckResponder(Known({}), secrets=SECRET)
     with pytest.raises(BadSecret):
         CheckResponder(Known({}), secrets=["hunter2"])
+    with pytest.raises(TypeError, match="no text: is the variable it is read from set"):
+        CheckResponder(Known({}), secrets=[SECRET, None])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="dict answers no checks"):
         CheckResponder({}, secrets=())  # type: ignore[arg-type]
     responder = CheckResponder(secrets=(), rules={"orders.paid": lambda _check: True})
@@ -317,6 +322,16 @@ def test_what_cannot_work_is_refused_when_the_program_starts():
         responder.rule("orders.paid")(lambda _check: False)
     with pytest.raises(TypeError, match="no function"):
         responder.rule("orders.created")(True)  # type: ignore[type-var]
+
+
+async def test_a_responder_can_stand_where_a_barrier_can(way):
+    known = Known({TWO: Outcome.COMMITTED})
+    asked = Awaited(known) if way == "awaited" else known
+    responder = CheckResponder(asked, secrets=[SECRET], rules={"orders.paid": lambda _check: False})
+    checks = asked_about(ONE, topic="orders.paid") + asked_about(TWO, THREE)
+    said = responder.check(checks)
+    outcomes = await said if inspect.isawaitable(said) else said
+    assert outcomes == {ONE: Outcome.ROLLED_BACK, TWO: Outcome.COMMITTED, THREE: Outcome.UNKNOWN}
 
 
 def test_a_rule_stays_the_function_it_was():

@@ -10,7 +10,7 @@ try:
     from asgiref.sync import markcoroutinefunction
     from django.db import connections
     from django.db.transaction import non_atomic_requests
-    from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+    from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, UnreadablePostError
     from django.views.decorators.csrf import csrf_exempt
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError("The view needs Django: pip install 'aftercommit[django]'.", name=error.name) from error
@@ -34,20 +34,34 @@ def check_view(responder: CheckResponder) -> Callable[..., Any]:
 
 def _blocking_view(responder: CheckResponder) -> Callable[..., HttpResponse]:
     def answer_checks(request: HttpRequest) -> HttpResponse:
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        return _response(responder.respond_blocking(request.headers, request.read(BODY_BYTES_MAX + 1)))
+        body = _body(request)
+        if isinstance(body, HttpResponse):
+            return body
+        return _response(responder.respond_blocking(request.headers, body))
 
     return answer_checks
 
 
 def _async_view(responder: CheckResponder) -> Callable[..., Any]:
     async def answer_checks(request: HttpRequest) -> HttpResponse:
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        return _response(await responder.respond(request.headers, request.read(BODY_BYTES_MAX + 1)))
+        body = _body(request)
+        if isinstance(body, HttpResponse):
+            return body
+        return _response(await responder.respond(request.headers, body))
 
     return answer_checks
+
+
+def _body(request: HttpRequest) -> bytes | HttpResponse:
+    """The body, or as much of it as shows that it is too large; an answer where there is none to be read."""
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    try:
+        body: bytes = request.read(BODY_BYTES_MAX + 1)
+    except UnreadablePostError:
+        # Who asked went away; nobody is left to hear this.
+        return HttpResponse(status=400)
+    return body
 
 
 def _exempt(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from aftercommit.sdk.web import BODY_BYTES_MAX
 
 try:
     from fastapi import APIRouter, Request, Response
+    from starlette.requests import ClientDisconnect
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "The router needs FastAPI: pip install 'aftercommit[fastapi]'.", name=error.name
@@ -21,7 +22,12 @@ def check_router(responder: CheckResponder, path: str = "/aftercommit/checks") -
 
     @router.post(path, include_in_schema=False)
     async def answer_checks(request: Request) -> Response:
-        answer = await responder.respond(request.headers, await _body(request))
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            # Nobody is left to hear this; for the server it is no error of the application.
+            return Response(status_code=400)
+        answer = await responder.respond(request.headers, body)
         return Response(answer.body, answer.status, dict(answer.headers))
 
     return router

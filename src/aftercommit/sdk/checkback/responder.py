@@ -14,7 +14,7 @@ messages whose outcomes are final or asked for anyway, and the barrier answers t
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -64,11 +64,14 @@ class CheckResponder:
         `seconds`: what is not decided by then is answered `unknown`; the service waits for 5 s. `now` (seconds since
         1970) and `clock` (monotonic seconds) are there for tests to replace.
 
-        Raises TypeError for a single string and for what answers no checks, `BadSecret` for what is no secret.
+        Raises TypeError for a single string, for a secret that is no text (a variable that is not set) and for what
+        answers no checks; `BadSecret` for what is no secret.
         """
         if isinstance(secrets, str):
             raise TypeError('secrets is a list, for there are two of them during a rotation: secrets=["whsec_..."].')
         self._secrets = tuple(secrets)
+        if not all(isinstance(each, str) for each in self._secrets):
+            raise TypeError("One of the secrets is no text: is the variable it is read from set?")
         if self._secrets:
             # A secret that is none must be found when the program starts, not when the first check comes.
             sign(self._secrets, "start", 0, b"")
@@ -95,6 +98,13 @@ class CheckResponder:
             return rule
 
         return register
+
+    def check(self, checks: Sequence[Check]) -> Mapping[str, Outcome] | Awaitable[Mapping[str, Outcome]]:
+        """Decide without a call, as a barrier does; awaitable if something that is asked is. For tests:
+
+        service.answer_checks_with(responder)
+        """
+        return self.verdicts.decide_blocking(checks) if self.verdicts.blocking else self.verdicts.decide(checks)
 
     async def respond(self, headers: Mapping[str, str], body: bytes) -> WebAnswer:
         """What to answer to a POST with these headers (any case) and this raw body. Raises nothing of the asked code.

@@ -106,7 +106,9 @@ class Verdicts:
         until = self._clock() + self._seconds
         asked = list({each.id: each for each in checks}.values())
         for_barrier = [each for each in asked if each.topic not in self._rules]
-        if for_barrier and self._barrier is not None:
+        if for_barrier and self._barrier is None:
+            _log.warning("Nothing answers checks of %s: there is no barrier, and no rule.", _topics(for_barrier))
+        elif for_barrier and self._barrier is not None:
             found = await _asked(ask, self._barrier.check, for_barrier, for_barrier)
             if isinstance(found, Mapping):
                 outcomes |= {each.id: _outcome(each, found[each.id]) for each in for_barrier if each.id in found}
@@ -132,9 +134,14 @@ async def _asked(ask: _Ask, function: Callable[[Any], Any], argument: Any, check
         return await ask(function, argument)
     except Exception:
         # Anything may go wrong in somebody else's code, and not to know is an answer.
-        topics = ", ".join(sorted({each.topic for each in checks}))
-        _log.exception("%s checks of %s could not be decided; the service will ask again.", len(checks), topics)
+        _log.exception(
+            "%s checks of %s could not be decided; the service will ask again.", len(checks), _topics(checks)
+        )
         return None
+
+
+def _topics(checks: Sequence[Check]) -> str:
+    return ", ".join(sorted({each.topic for each in checks}))
 
 
 def _outcome(check: Check, verdict: Any) -> Outcome:
