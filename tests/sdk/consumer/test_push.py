@@ -223,6 +223,8 @@ async def test_without_secrets_everybody_may_push_and_a_warning_says_so(pushed, 
 def test_secrets_that_are_none_are_found_when_the_program_starts(pushed):
     with pytest.raises(TypeError, match="secrets is a list"):
         pushed(secrets=SECRET)
+    with pytest.raises(TypeError, match="is the variable it is read from set"):
+        pushed(secrets=[None])
     with pytest.raises(BadSecret):
         pushed(secrets=["hunter2"])
 

@@ -48,11 +48,13 @@ class Push:
     ) -> None:
         """`secrets`: those of the application, two while they are rotated; `()` takes unsigned requests from anybody.
 
-        Raises TypeError for a single string, `BadSecret` for what is no secret.
+        Raises TypeError for a single string or what is no text, `BadSecret` for what is no secret.
         """
         if isinstance(secrets, str):
             raise TypeError('secrets is a list, for there are two of them during a rotation: secrets=["whsec_..."].')
         self._secrets = tuple(secrets)
+        if not all(isinstance(each, str) for each in self._secrets):
+            raise TypeError("One of the secrets is no text: is the variable it is read from set?")
         if self._secrets:
             # A secret that is none must be found when the program starts, not when the first message comes.
             sign(self._secrets, "start", 0, b"")
