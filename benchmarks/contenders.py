@@ -1,16 +1,20 @@
-"""HTTP clients behind the SDK's seam, for the measurement that chooses between them."""
+"""HTTP clients behind the SDK's seam, for the measurement that chooses between them.
+
+httpx2 and aiohttp are there where the tests and the server are. The others are measured where they are installed:
+urllib3, or niquests, which puts a fork in urllib3's place, so that one environment cannot hold both.
+"""
 
 import asyncio
 import http.client
+import importlib
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
-import niquests
-import urllib3
 
 from aftercommit.sdk.answers import Response
 from aftercommit.sdk.async_http_transport import AsyncHttpTransport
@@ -47,7 +51,7 @@ class Urllib3Transport:
     """Over a urllib3 pool."""
 
     def __init__(self) -> None:
-        self._pool = urllib3.PoolManager(maxsize=64, retries=False)
+        self._pool = importlib.import_module("urllib3").PoolManager(maxsize=64, retries=False)
 
     def send(self, request: Request) -> Response:
         """Send it."""
@@ -71,7 +75,7 @@ class NiquestsTransport:
     """Over a niquests session, told to leave out what costs most."""
 
     def __init__(self) -> None:
-        self._session = niquests.Session(disable_http2=True, disable_http3=True, pool_maxsize=64)
+        self._session = _niquests().Session(disable_http2=True, disable_http3=True, pool_maxsize=64)
         self._session.trust_env = False
 
     def send(self, request: Request) -> Response:
@@ -166,7 +170,7 @@ class AsyncNiquestsTransport:
     """Over an awaitable niquests session."""
 
     def __init__(self) -> None:
-        self._session = niquests.AsyncSession(disable_http2=True, disable_http3=True, pool_maxsize=64)
+        self._session = _niquests().AsyncSession(disable_http2=True, disable_http3=True, pool_maxsize=64)
         self._session.trust_env = False
 
     async def send(self, request: Request) -> Response:
@@ -211,6 +215,15 @@ class StreamsTransport:
             writer.close()
 
 
+def _is_the_fork() -> bool:
+    # The fork numbers its versions from 900 on.
+    return int(importlib.import_module("urllib3").__version__.rpartition(".")[2]) >= 900
+
+
+def _niquests() -> Any:
+    return importlib.import_module("niquests")
+
+
 def _of_niquests(answer: Any) -> Response:
     headers = {str(name).lower(): str(value) for name, value in answer.headers.items()}
     return Response(answer.status_code, headers, answer.content)
@@ -220,13 +233,16 @@ BLOCKING: dict[str, Callable[[], Transport]] = {
     "http.client (floor)": StandardTransport,
     "the SDK's own, on httptools": HttpTransport,
     "httpx2": Httpx2Transport,
-    "niquests": NiquestsTransport,
-    "urllib3": Urllib3Transport,
 }
 AWAITABLE: dict[str, Callable[[], AsyncTransport]] = {
     "asyncio streams (floor)": StreamsTransport,
     "the SDK's own, on httptools": AsyncHttpTransport,
     "httpx2": AsyncHttpx2Transport,
-    "niquests": AsyncNiquestsTransport,
     "aiohttp": AiohttpTransport,
 }
+if find_spec("urllib3"):
+    if _is_the_fork():
+        BLOCKING["niquests"] = NiquestsTransport
+        AWAITABLE["niquests"] = AsyncNiquestsTransport
+    else:
+        BLOCKING["urllib3"] = Urllib3Transport
