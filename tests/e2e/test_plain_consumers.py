@@ -11,6 +11,7 @@ import pika
 import pytest
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
 
 from aftercommit import wire
 from aftercommit.sdk.client import Client
@@ -26,6 +27,18 @@ CREATE TABLE aftercommit_inbox (
     subscription TEXT, message_id TEXT, at TEXT NOT NULL, PRIMARY KEY (subscription, message_id));
 CREATE TABLE orders (number INTEGER NOT NULL);
 """
+
+
+@pytest.fixture
+def _logging_left_alone() -> Iterator[None]:
+    """Celery takes the root logger over, and nobody gives it back; a receiver of this signal keeps it from that."""
+
+    def leave_alone(**_given: Any) -> None:
+        """What is set up stays."""
+
+    setup_logging.connect(leave_alone)
+    yield
+    setup_logging.disconnect(leave_alone)
 
 
 @pytest.fixture
@@ -121,6 +134,7 @@ def test_a_callback_of_pika_has_its_effect_once(rabbitmq, client, topic, inbox, 
     require_outcomes(client, database, ids, receipts)
 
 
+@pytest.mark.usefixtures("_logging_left_alone")
 def test_a_task_of_celery_has_its_effect_once(redis_server, client, topic, inbox, database):
     app = Celery(fresh("stock"), broker=redis_server.url)
     # The task is acknowledged after it was done, as everything that must not be lost.
