@@ -11,29 +11,6 @@ from tests.typing.scenery import NOT_RUN, compile_example, run_example
 
 # Each has an `__all__`. A new part that users import is added here.
 MODULES = ["aftercommit.sdk"]
-# Public names that have no example yet. May only get shorter.
-WITHOUT_EXAMPLE = frozenset(
-    f"aftercommit.sdk.{name}"
-    for name in (
-        "AlreadyConfirmed",
-        "BatchResult",
-        "Conflict",
-        "Denied",
-        "IdConflict",
-        "Invalid",
-        "InvalidTransition",
-        "NotDelivered",
-        "NotFound",
-        "PulledMessage",
-        "Refused",
-        "RolledBack",
-        "StoredMessage",
-        "Unavailable",
-        "Unexpected",
-        "Unreachable",
-        "new_id",
-    )
-)
 
 PUBLIC = [each for module in MODULES for each in public_names(import_module(module))]
 EXAMPLES = [each for module in MODULES for each in everything_public(import_module(module)) if each.example]
@@ -53,10 +30,7 @@ def test_a_public_name_says_what_it_is(public: Documented):
 
 @pytest.mark.parametrize("public", PUBLIC, ids=lambda each: each.where)
 def test_a_public_name_has_an_example(public: Documented):
-    if public.where in WITHOUT_EXAMPLE:
-        assert not public.example, "It has an example now: take it off the list."
-    else:
-        assert public.example, f"The docstring of {public.where} has no indented example that calls something."
+    assert public.example, f"The docstring of {public.where} has no indented example that calls something."
 
 
 @pytest.mark.parametrize("documented", EXAMPLES, ids=lambda each: each.where)
@@ -67,8 +41,7 @@ def test_an_example_runs(documented: Documented, service_url: str):
         run_example(documented.example, service_url)
 
 
-def test_the_lists_of_exceptions_name_what_is_there():
-    assert {each.where for each in PUBLIC} >= WITHOUT_EXAMPLE
+def test_the_list_of_exceptions_names_what_is_there():
     assert {each.where for each in EXAMPLES} >= set(NOT_RUN)
 
 

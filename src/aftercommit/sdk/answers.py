@@ -28,7 +28,12 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of one item: `status`, or the `error` a single call would have raised."""
+    """What became of one item: `status`, or the `error` a single call would have raised.
+
+    for result in client.confirm_batch(message_ids):
+        if not result.ok:
+            print(result.id, result.error)
+    """
 
     id: str | None
     status: str | None = None

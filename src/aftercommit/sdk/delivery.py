@@ -16,7 +16,13 @@ _ADDED_NAMES: Final = frozenset({"content-type", "content-length", "host", "user
 
 
 class NotOurs(ValueError):
-    """What arrived was not sent by AfterCommit: it has no `aftercommit-id`."""
+    """What arrived was not sent by AfterCommit: it has no `aftercommit-id`.
+
+    try:
+        delivery = Delivery.received(message.headers, message.body)
+    except NotOurs:
+        print("Somebody else sends to this queue, too.")
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,9 @@ class Delivery:
 
     `body` is the payload, byte for byte as it was published. `headers` are the publisher's own, and `traceparent`.
     `meant_for` names the subscriptions a redelivery is for; empty: all of them.
+
+        delivery = Delivery.received(message.headers, message.body)
+        print(delivery.id, delivery.attempt, delivery.json()["order"])
     """
 
     id: str

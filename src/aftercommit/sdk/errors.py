@@ -104,6 +104,11 @@ class Refused(AfterCommitClientError):
 
     `code` is the stable name of the refusal, `status` the HTTP status (None for an item of a batch), `pointer` a JSON
     Pointer to the field at fault, `message_status` the message's status where that stood in the way.
+
+        try:
+            client.prepare("orders created", {"order": 42})
+        except Refused as error:
+            print(error.code, error.pointer, error.detail)
     """
 
     def __init__(
@@ -127,45 +132,104 @@ class Refused(AfterCommitClientError):
 
 
 class Invalid(Refused):
-    """The request is wrong: 400, 413, 415 or 422."""
+    """The request is wrong: 400, 413, 415 or 422.
+
+    try:
+        client.prepare("orders.created", {"order": 42}, delay_seconds=-1)
+    except Invalid as error:
+        print(error.pointer, error.detail)          # error.pointer: "/delay_seconds"
+    """
 
 
 class Denied(Refused):
-    """The key is missing, unknown, or not allowed to do this: 401 or 403."""
+    """The key is missing, unknown, or not allowed to do this: 401 or 403.
+
+    try:
+        client.put_topic("orders.created", subscriptions=["billing"])
+    except Denied as error:
+        print(f"This takes an operator's key: {error}")
+    """
 
 
 class NotFound(Refused):
-    """It does not exist, or is another application's: 404. Final: a consumer acknowledges the broker's copy."""
+    """It does not exist, or is another application's: 404. Final: a consumer acknowledges the broker's copy.
+
+    try:
+        print(client.message(message_id).status)
+    except NotFound:
+        print("This application has no such message.")
+    """
 
 
 class Conflict(Refused):
-    """The present state refuses it: 409. Final: a consumer acknowledges the broker's copy."""
+    """The present state refuses it: 409. Final: a consumer acknowledges the broker's copy.
+
+    try:
+        client.complete(delivery.id, "billing")
+    except Conflict as error:
+        print(f"Message {delivery.id} is {error.message_status}: {error}")
+    """
 
 
 class RolledBack(Conflict):
-    """The message was rolled back. A local transaction must not commit on it; one that did is an incident."""
+    """The message was rolled back. A local transaction must not commit on it; one that did is an incident.
+
+    try:
+        client.confirm(message_id)
+    except RolledBack as error:
+        alert(f"A transaction committed, and its message is not delivered: {error}")
+    """
 
 
 class AlreadyConfirmed(Conflict):
-    """The message was confirmed, so it can no longer be cancelled."""
+    """The message was confirmed, so it can no longer be cancelled.
+
+    try:
+        client.cancel(message_id, "The customer left.")
+    except AlreadyConfirmed:
+        client.prepare("orders.withdrawn", {"order": 42}, confirmed=True)
+    """
 
 
 class NotDelivered(Conflict):
-    """The message was never delivered, so there is nothing to report on it."""
+    """The message was never delivered, so there is nothing to report on it.
+
+    try:
+        client.complete(message_id, "billing")
+    except NotDelivered as error:
+        print(f"Message {message_id} is only {error.message_status}.")
+    """
 
 
 class IdConflict(Conflict):
-    """The id belongs to a message with other content."""
+    """The id belongs to a message with other content.
+
+    try:
+        client.prepare("orders.created", {"order": 43}, id=message_id)
+    except IdConflict:
+        print(f"It was prepared with {client.message(message_id).json()}.")
+    """
 
 
 class InvalidTransition(Conflict):
-    """The message's status does not allow this."""
+    """The message's status does not allow this.
+
+    try:
+        client.recheck(message_id)
+    except InvalidTransition as error:
+        print(f"Nothing is left to ask: it is {error.message_status}.")
+    """
 
 
 class Unavailable(AfterCommitClientError):
     """The service is overloaded, or its database cannot be used: 408, 429, 502, 503 or 504.
 
     `retry_after_seconds` is what the service asked for, if it did.
+
+        try:
+            client.prepare("orders.created", {"order": 42})
+        except Unavailable as error:
+            print(f"Not now; try again in {error.retry_after_seconds or 5} s.")
     """
 
     _left_open = True
@@ -187,6 +251,11 @@ class Unreachable(AfterCommitClientError):
 
     `perhaps_received`: the request may have had its effect. `repeatable`: making the same call again does no harm;
     so it is for every call with an id.
+
+        try:
+            client.confirm(message_id)
+        except Unreachable as error:
+            print(f"Check-back will settle it: {error}")
     """
 
     _left_open = True
@@ -198,7 +267,13 @@ class Unreachable(AfterCommitClientError):
 
 
 class Unexpected(AfterCommitClientError):
-    """The answer is not one of this protocol. `status` is its HTTP status."""
+    """The answer is not one of this protocol. `status` is its HTTP status.
+
+    try:
+        client.stats()
+    except Unexpected as error:
+        print(f"Is this AfterCommit's address? It answered {error.status}: {error}")
+    """
 
     _left_open = True
 

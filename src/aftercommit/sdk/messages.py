@@ -39,7 +39,11 @@ class MessageOptions(TypedDict, total=False):
 
 
 def new_id() -> str:
-    """A fresh message id: a UUIDv7 in lower case."""
+    """A fresh message id: a UUIDv7 in lower case.
+
+    message_id = new_id()
+    client.prepare("orders.created", {"order": 42}, id=message_id)
+    """
     return str(uuid_utils.uuid7())
 
 
@@ -100,11 +104,19 @@ class _WithPayload:
 
 
 class PulledMessage(_WithPayload, wire.PulledMessage, frozen=True):
-    """One delivery attempt: `id, topic, key, headers, content_type, attempt, sent_at`, `.body` and `.json()`."""
+    """One delivery attempt: `id, topic, key, headers, content_type, attempt, sent_at`, `.body` and `.json()`.
+
+    for message in client.pull("orders.created", "billing"):
+        print(message.id, message.attempt, message.json()["order"])
+    """
 
 
 class StoredMessage(_WithPayload, wire.MessageAnswer, frozen=True):
-    """Everything the service knows of a message, its deliveries and timeline included, `.body` and `.json()`."""
+    """Everything the service knows of a message, its deliveries and timeline included, `.body` and `.json()`.
+
+    message = client.message(message_id)
+    print(message.status, message.json(), [each.subscription for each in message.deliveries])
+    """
 
 
 class PullAnswer(msgspec.Struct, frozen=True):

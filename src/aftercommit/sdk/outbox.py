@@ -77,7 +77,11 @@ class OutboxRelay:
 
 
 class AsyncOutboxRelay:
-    """The same, awaitable: `handed_over = await AsyncOutboxRelay(client, async_engine).run_once()`."""
+    """The same for asyncio.
+
+    relay = AsyncOutboxRelay(client, async_engine)
+    handed_over = await relay.run_once()
+    """
 
     def __init__(self, client: AsyncBatchCalls, database: Any) -> None:
         """`database`: an engine, a pool, or a function that connects."""

@@ -10,6 +10,12 @@ class Point(StrEnum):
 
     `AFTER_SEND`: the confirm was answered, so that the service delivers. `BEFORE_REPORT`: the consumer's work is
     committed and not yet reported.
+
+        passed = []
+        with Client("http://127.0.0.1:8340", app="orders", probe=passed.append) as client:
+            with Session() as session, client.transaction(session) as tx:
+                tx.publish("orders.created", {"order": 42})
+        assert passed[-1] is Point.AFTER_SEND
     """
 
     BEFORE_PREPARE = "before_prepare"

@@ -13,6 +13,10 @@ class Receipt(StrEnum):
     - `NOT_MEANT`: a redelivery for other subscriptions; nothing was done.
 
     Whichever it is, a broker's copy is acknowledged: redelivery is the service's business.
+
+        receipt = inbox.receive(delivery, reserve)
+        if receipt is Receipt.FAILED:
+            print(f"Message {delivery.id} can never be processed.")
     """
 
     COMPLETED = "completed"

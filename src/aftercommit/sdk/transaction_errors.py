@@ -17,7 +17,14 @@ from aftercommit.sdk.errors import AfterCommitClientError
 
 
 class TransactionError(AfterCommitClientError):
-    """The root of what a transaction raises by itself. `message_ids` are its messages."""
+    """The root of what a transaction raises by itself. `message_ids` are its messages.
+
+    try:
+        with Session() as session, client.transaction(session) as tx:
+            tx.publish("orders.created", {"order": 42})
+    except TransactionError as error:
+        print(f"{error} The messages: {error.message_ids}")
+    """
 
     def __init__(self, detail: str, message_ids: Sequence[str]) -> None:
         super().__init__(detail)
@@ -28,6 +35,12 @@ class NotPrepared(TransactionError):
     """A message could not be prepared, so the transaction was rolled back. The cause says why.
 
     Nothing of it happened; the same work may be tried again.
+
+        try:
+            with Session() as session, client.transaction(session) as tx:
+                tx.publish("orders.created", {"order": 42})
+        except NotPrepared as error:
+            print(f"Try again later: {error.__cause__}")
     """
 
 
@@ -36,6 +49,16 @@ class RuledOut(TransactionError):
 
     Nothing of it happened. Run the work again: with new messages, or with the same `unit`, which takes new ids by
     itself. If this comes often, `check_after_seconds` is shorter than the transactions take.
+
+        unit = Unit()
+        for is_last in (False, False, True):
+            try:
+                with Session() as session, client.transaction(session, unit=unit) as tx:
+                    tx.publish("orders.created", {"order": 42})
+                break
+            except RuledOut:
+                if is_last:
+                    raise
     """
 
 
@@ -44,6 +67,13 @@ class TransactionEnded(TransactionError):
 
     What was published in it is not delivered, even if that transaction was committed by hand: publish and commit in
     one block each.
+
+        try:
+            with Session() as session, client.transaction(session) as tx:
+                tx.publish("orders.created", {"order": 42})
+                session.commit()                    # the block's end is what commits
+        except TransactionEnded as error:
+            print(error)
     """
 
 
@@ -53,4 +83,10 @@ class CommitUncertain(TransactionError):
 
     Nothing was cancelled. A check-back finds out, and the messages are delivered if, and only if, it committed. To
     repeat the work safely use the same `unit`: if the first run committed, the second one finds that out.
+
+        unit = Unit()
+        try:
+            place_order(unit)                       # client.transaction(session, unit=unit)
+        except CommitUncertain:
+            place_order(unit)                       # its tx.already_done says what became of the first
     """

@@ -78,4 +78,11 @@ class Database(Protocol):
 
 
 class Misused(Exception):
-    """What was handed in cannot carry a transaction of ours. The sentence says why and what to do."""
+    """What was handed in cannot carry a transaction of ours. The sentence says why and what to do.
+
+    try:
+        with client.transaction(engine) as tx:      # an engine has no transaction: give it a session
+            tx.publish("orders.created", {"order": 42})
+    except Misused as error:
+        print(error)
+    """
