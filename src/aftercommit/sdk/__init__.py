@@ -19,6 +19,7 @@ from aftercommit.sdk.checkback.responder import CheckResponder
 from aftercommit.sdk.checkback.wsgi import CheckWsgiApp
 from aftercommit.sdk.client import Client
 from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
+from aftercommit.sdk.consumer.handlers import NoHandler
 from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.delivery import Delivery, NotOurs
 from aftercommit.sdk.errors import (
@@ -80,6 +81,7 @@ __all__ = [
     "Invalid",
     "InvalidTransition",
     "Misused",
+    "NoHandler",
     "NotDelivered",
     "NotFound",
     "NotOurs",
