@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import nats
-import nats.errors
 from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from aftercommit.brokers.nats import NatsBroker
 from aftercommit.brokers.nats_topology import STREAM, consumer_name, subject
@@ -60,7 +60,7 @@ async def receive(url: str, topic: str, subscription: str, count: int | None = N
         while count is None or len(received) < count:
             try:
                 batch = await reader.fetch(100, timeout=SILENCE_SECONDS if count is None else PATIENCE_SECONDS)
-            except nats.errors.TimeoutError:
+            except TimeoutError:
                 break
             for each in batch:
                 assert each.subject == subject(topic)
@@ -68,3 +68,28 @@ async def receive(url: str, topic: str, subscription: str, count: int | None = N
                 received.append(Received(headers=headers, body=each.data))
                 await each.ack()
     return received
+
+
+async def until_consumer(context: JetStreamContext, name: str, *, there: bool = True) -> None:
+    """Return when the stream has a consumer of that name, or (not `there`) has it no more."""
+    clock = SystemClock()
+    end = clock.monotonic() + PATIENCE_SECONDS
+    while await has_consumer(context, name) != there:
+        assert clock.monotonic() < end, f"{name} is {'not ' if there else ''}there after {PATIENCE_SECONDS} s."
+
+
+async def has_consumer(context: JetStreamContext, name: str) -> bool:
+    """Whether the stream has a consumer of that name."""
+    try:
+        await context.consumer_info(STREAM, name)
+    except NotFoundError:
+        return False
+    return True
+
+
+async def until_empty(context: JetStreamContext) -> None:
+    """Return when the stream holds nothing any more: acknowledgements take a moment."""
+    clock = SystemClock()
+    end = clock.monotonic() + PATIENCE_SECONDS
+    while (left := (await context.stream_info(STREAM)).state.messages) != 0:
+        assert clock.monotonic() < end, f"The stream still holds {left} messages after {PATIENCE_SECONDS} s."

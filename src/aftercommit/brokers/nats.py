@@ -62,6 +62,8 @@ class NatsBroker:
         self._windows_ever = 0
         # Attempts that were sent and never answered, oldest first; the server may or may not have them.
         self._unanswered: dict[str, None] = {}
+        # The deadlines of whoever sets something up now.
+        self._patience: set[asyncio.Timeout] = set()
         self._undeclared: dict[str, None] = {}
         self._to_declare = asyncio.Event()
         self._closing = asyncio.Event()
@@ -133,16 +135,22 @@ class NatsBroker:
 
     async def _ensure(self, client: Client, topic: str, aimed: frozenset[str] = frozenset()) -> str | None:
         jetstream = client.jetstream(timeout=self._publish_seconds)
+        patience = asyncio.timeout(self._publish_seconds)
+        self._patience.add(patience)
         try:
-            async with asyncio.timeout(self._publish_seconds):
+            async with patience:
                 await self._topology.ensure(jetstream, topic, aimed)
         except APIError as error:
             return f"JetStream refuses to set up topic {topic!r}: {error.description or error}."
         except TimeoutError:
+            if self.trouble is not None:
+                return self.trouble
             self._connection.doubt()
             return f"JetStream did not set up topic {topic!r} within {self._publish_seconds:g} s."
         except (Misplaced, OSError, NatsError) as error:
             return str(error)
+        finally:
+            self._patience.discard(patience)
         return None
 
     async def _declare(self) -> None:
@@ -187,10 +195,7 @@ class NatsBroker:
         """Send slice after slice, so that what is in flight stays bounded in bytes too."""
         done: list[tuple[Letter, Answer | Duplicate]] = []
         for part in slices(letters, SLICE_BYTES):
-            try:
-                async with asyncio.timeout(max(0.0, until - self._clock.monotonic())):
-                    await self._slices.acquire()
-            except TimeoutError:
+            if not await self._may_send(until):
                 done += [(each, Unavailable("Too much is on its way to the broker already.")) for each in part]
                 continue
             try:
@@ -198,6 +203,17 @@ class NatsBroker:
             finally:
                 self._slices.release()
         return done
+
+    async def _may_send(self, until: float) -> bool:
+        """Whether it became this slice's turn in time; then the turn must be given back."""
+        left = until - self._clock.monotonic()
+        if left <= 0:
+            return False
+        try:
+            async with asyncio.timeout(left):
+                return await self._slices.acquire()
+        except TimeoutError:
+            return False
 
     async def _send_slice(
         self, client: Client, letters: Sequence[Letter], until: float
@@ -263,3 +279,7 @@ class NatsBroker:
     def _down(self, why: str) -> None:
         for window in self._windows.values():
             window.give_up(Lost(why))
+        for patience in self._patience:
+            # The client would wait on for an answer that cannot come any more.
+            if not patience.expired():
+                patience.reschedule(0)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import NoServersError
 
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
@@ -125,6 +126,9 @@ class Connection:
             self._servers,
             name="aftercommit",
             allow_reconnect=False,
+            # Each server is tried twice at once; the pause before the next round is ours.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
             connect_timeout=round(CONNECT_SECONDS),
             error_cb=self._complained,
             disconnected_cb=self._stir,
@@ -170,6 +174,9 @@ class Connection:
             self._stirred.clear()
 
     def _failed(self, error: Exception, failures: int) -> None:
+        if isinstance(error, NoServersError) and self._last_error is not None:
+            # Says only that every server was tried; what each said came before.
+            error = self._last_error
         why = str(error) or type(error).__name__
         self._trouble = f"The broker at {self._where} cannot be reached: {why}."
         if failures == 1:
@@ -200,10 +207,11 @@ async def _let_go(client: Client) -> None:
     """Cut the connection, whatever waits to be sent on it.
 
     Closing in good order first sends what is left, and waits for ever for a server that stands still. Cut short, the
-    client's own closing leaves its subscriptions' tasks behind; none of this has a public name.
+    client's own closing may end half-way and leave its tasks behind; none of this has a public name.
     """
     inside: Any = client
     subscriptions = list(inside._subs.values())
+    tasks = [inside._flusher_task, inside._reading_task, inside._ping_interval_task]
     writer = getattr(inside._transport, "_io_writer", None)
     if writer is not None:
         writer.transport.abort()
@@ -212,3 +220,9 @@ async def _let_go(client: Client) -> None:
             await client.close()
     for each in subscriptions:
         each._stop_processing()
+        tasks.append(each._wait_for_msgs_task)
+    left = [each for each in tasks if each is not None]
+    for each in left:
+        each.cancel()
+    # Awaited for what they raise too, which is about a connection nobody has any more.
+    await asyncio.gather(*left, return_exceptions=True)

@@ -1,5 +1,6 @@
 """What the service sets up in JetStream: one stream, and a durable consumer for each subscription."""
 
+import asyncio
 from typing import Final
 
 from nats.js import JetStreamContext, api
@@ -29,6 +30,7 @@ class Topology:
         self._routes: dict[str, Route] = {}
         # When the stream ("") or a consumer was last seen.
         self._seen: dict[str, float] = {}
+        self._setting_up = asyncio.Lock()
 
     @property
     def topics(self) -> list[str]:
@@ -50,20 +52,32 @@ class Topology:
 
         Raises what the client raises, and `Misplaced`.
         """
-        if not self._trusts(""):
-            await _ensure_stream(jetstream)
-            self._see("")
-        route = self._routes.get(topic, Route(topic=topic, subscriptions=()))
-        for subscription in dict.fromkeys((*route.subscriptions, *sorted(aimed_at))):
-            name = consumer_name(topic, subscription)
-            if not self._trusts(name):
-                await _ensure_consumer(jetstream, name, topic)
-                self._see(name)
-        for subscription in route.dropped:
-            if subscription not in aimed_at:
-                await _remove_consumer(jetstream, consumer_name(topic, subscription), topic)
-        if route.dropped and self._routes.get(topic) is route:
-            self._routes[topic] = Route(topic=topic, subscriptions=route.subscriptions)
+        if self._is_ready(topic, aimed_at):
+            return
+        # One after the other, or somebody with an older route makes again what another just dropped.
+        async with self._setting_up:
+            if not self._trusts(""):
+                await _ensure_stream(jetstream)
+                self._see("")
+            route = self._routes.get(topic, Route(topic=topic, subscriptions=()))
+            for subscription in dict.fromkeys((*route.subscriptions, *sorted(aimed_at))):
+                name = consumer_name(topic, subscription)
+                if not self._trusts(name):
+                    await _ensure_consumer(jetstream, name, topic)
+                    self._see(name)
+            for subscription in route.dropped:
+                if subscription not in aimed_at:
+                    name = consumer_name(topic, subscription)
+                    self._seen.pop(name, None)
+                    await _remove_consumer(jetstream, name, topic)
+            if route.dropped and self._routes.get(topic) is route:
+                self._routes[topic] = Route(topic=topic, subscriptions=route.subscriptions)
+
+    def _is_ready(self, topic: str, aimed_at: frozenset[str]) -> bool:
+        route = self._routes.get(topic)
+        subscriptions = aimed_at if route is None else aimed_at.union(route.subscriptions)
+        dropped = route is not None and bool(route.dropped)
+        return not dropped and self._trusts("") and all(self._trusts(consumer_name(topic, e)) for e in subscriptions)
 
     def _trusts(self, name: str) -> bool:
         seen_at = self._seen.get(name)
