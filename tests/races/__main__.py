@@ -1,0 +1,68 @@
+"""Races for as long as wanted, from the command line: `python -m tests.races --races 20000 --seed 7`."""
+
+import argparse
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.races.campaign import Campaign, Terms
+from tests.races.places import in_file, on_server
+from tests.races.shops import DRIVERS, Place
+from tests.races.weaker import WEAKER
+from tests.servers.mariadb import MariaDB
+from tests.servers.postgres import Postgres
+
+
+def main() -> int:
+    """Run the campaigns that were asked for; 1 if there was a contradiction or a problem."""
+    parser = argparse.ArgumentParser(prog="python -m tests.races", description=__doc__)
+    parser.add_argument("--database", choices=(*DRIVERS, "all"), default="all")
+    parser.add_argument("--races", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=None, help="drawn and shown if not given")
+    parser.add_argument("--barrier", choices=("on", *WEAKER), default="on")
+    parser.add_argument("--initiators", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--keep", type=Path, default=None, help="a folder for the journals")
+    given = parser.parse_args()
+    seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
+    failed = False
+    for kind in DRIVERS if given.database == "all" else (given.database,):
+        terms = Terms(
+            kind=kind,
+            races=given.races,
+            seed=seed,
+            barrier=given.barrier,
+            initiators=given.initiators,
+            workers=given.workers,
+            seconds_max=120 + given.races / 5,
+        )
+        with tempfile.TemporaryDirectory(prefix="aftercommit-races-") as temporary:
+            folder = (given.keep or Path(temporary)) / kind
+            folder.mkdir(parents=True)
+            with _database(kind, folder) as place:
+                report = Campaign(terms, place, folder).run()
+        sys.stdout.write(f"{report}\n")
+        for each in (*report.problems[:10], *report.contradictions[:20]):
+            sys.stdout.write(f"  {each}\n")
+        sys.stdout.flush()
+        failed = failed or bool(report.contradictions or report.problems)
+    return int(failed)
+
+
+@contextmanager
+def _database(kind: str, folder: Path) -> Iterator[Place]:
+    if kind == "sqlite":
+        yield in_file(folder)
+        return
+    server = (Postgres if kind == "postgresql" else MariaDB).found()
+    if server is None:
+        raise SystemExit(f"There is no {kind} on this machine.")
+    with server, server.database() as database:
+        yield on_server(kind, database)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

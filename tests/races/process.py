@@ -1,0 +1,70 @@
+"""What a process of the races is told when it is forked, and how it becomes that."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from tests.races.checker import Checker
+from tests.races.initiator import Initiator
+from tests.races.journal import Journal
+from tests.races.service import LedgerService
+from tests.races.shops import Place, shop
+from tests.races.weaker import WEAKER
+
+INITIATOR: Final = "initiator"
+CHECKER: Final = "checker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """`barrier`: "on", or the name of a weaker one."""
+
+    kind: str
+    name: str
+    seed: str
+    driver: str
+    place: Place
+    folder: str
+    ledger_port: int
+    workers: int
+    barrier: str
+
+    def encoded(self) -> str:
+        """As one line."""
+        return msgspec.json.encode(self).decode()
+
+
+def play(line: str) -> None:
+    """Be what the line says until SIGTERM."""
+    role = msgspec.json.decode(line, type=Role)
+    logging.basicConfig(level=logging.ERROR, format=f"{role.name} %(name)s %(message)s")
+    if role.barrier != "on":
+        WEAKER[role.barrier]()
+    is_initiator = role.kind == INITIATOR
+    own = shop(role.driver, role.place, Random(role.seed), loses_answers=is_initiator)
+    journal = Journal(Path(role.folder), role.name)
+    what: Any
+    if is_initiator:
+        what = Initiator(
+            name=role.name,
+            seed=role.seed,
+            shop=own,
+            journal=journal,
+            serve=lambda: LedgerService(role.ledger_port, blocking=own.blocking),
+            workers=role.workers,
+            nested=True,
+        )
+    else:
+        what = Checker(
+            name=role.name,
+            seed=role.seed,
+            shop=own,
+            journal=journal,
+            ledger_port=role.ledger_port,
+            workers=role.workers,
+        )
+    what.run()
