@@ -83,7 +83,8 @@ def test_a_refusal_is_never_safe_to_ignore(step, answer, kind):
         (
             "complete",
             BUSY,
-            "The complete call failed, which is safe to ignore: the message will be delivered, and can be reported, again.",
+            "The complete call failed, which is safe to ignore: "
+            "the message will be delivered, and can be reported, again.",
         ),
         (
             "fail",
