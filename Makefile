@@ -41,7 +41,7 @@ format: setup ## Put the code in shape
 	$(BIN)/ruff check --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: setup ## Measure (BENCH=name for one, ARGS=... for the rest)
+bench: setup ## Measure (BENCH=transactions for one, ARGS=... for the rest)
 	$(BIN)/python -m benchmarks $(if $(BENCH),--only $(BENCH)) $(ARGS)
 
 clean: ## Remove .venv and everything made
