@@ -6,9 +6,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from tests.races.campaign import Campaign, Terms
+from tests.races.campaign import Campaign, usual_terms
 from tests.races.places import in_file, on_server
 from tests.races.shops import DRIVERS, Place
 from tests.races.weaker import WEAKER
@@ -23,22 +24,12 @@ def main() -> int:
     parser.add_argument("--races", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=None, help="drawn and shown if not given")
     parser.add_argument("--barrier", choices=("on", *WEAKER), default="on")
-    parser.add_argument("--initiators", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--keep", type=Path, default=None, help="a folder for the journals")
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     failed = False
     for kind in DRIVERS if given.database == "all" else (given.database,):
-        terms = Terms(
-            kind=kind,
-            races=given.races,
-            seed=seed,
-            barrier=given.barrier,
-            initiators=given.initiators,
-            workers=given.workers,
-            seconds_max=120 + given.races / 5,
-        )
+        terms = replace(usual_terms(kind, given.races, seed, given.barrier), seconds_max=120 + given.races / 5)
         with tempfile.TemporaryDirectory(prefix="aftercommit-races-") as temporary:
             folder = (given.keep or Path(temporary)) / kind
             folder.mkdir(parents=True)

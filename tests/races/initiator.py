@@ -42,7 +42,7 @@ class _Undone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Initiator:
-    """`serve`: makes the service of one worker. `name`: no other process of the campaign has it."""
+    """`serve`: makes the service of one worker. `name`: no other process of the campaign has it. `pace`: see `Role`."""
 
     name: str
     seed: str
@@ -50,7 +50,7 @@ class Initiator:
     journal: Journal
     serve: Callable[[], Service]
     workers: int
-    nested: bool
+    pace: float
 
     def run(self) -> None:
         """Work in threads or tasks until SIGTERM; what is begun then is finished."""
@@ -82,7 +82,7 @@ class _Worker:
         self._shop = of.shop
         self._journal = of.journal
         self._service = of.serve()
-        self._nested = of.nested
+        self._pace = of.pace
         self._stopped = stopped
         self._runs = 0
 
@@ -93,7 +93,7 @@ class _Worker:
             await self._unit(f"{self._name}.{units}")
 
     async def _unit(self, name: str) -> None:
-        plan, unit = Plan.drawn(self._chance, savepoints=self._nested), Unit()
+        plan, unit = Plan.drawn(self._chance), Unit()
         for number in range(plan.runs_max):
             self._runs += 1
             run = f"{self._name}:{self._runs}"
@@ -102,7 +102,7 @@ class _Worker:
             self._journal.write("ended", run=run, said=said, detail=detail)
             if said in ("committed", "already_done", "broken") or self._chance.random() > _RETRIED_SHARE:
                 return
-            await self._shop.pause(think_seconds(self._chance) / 2)
+            await self._think()
 
     async def _try(self, plan: Plan, unit: Unit, name: str, run: str, number: int) -> tuple[str, str]:
         try:
@@ -166,7 +166,7 @@ class _Worker:
         await handle_of(target).execute(statement, [message_id, name, run])
 
     async def _think(self) -> None:
-        seconds = think_seconds(self._chance)
+        seconds = think_seconds(self._chance) * self._pace
         if seconds:
             await self._shop.pause(seconds)
 

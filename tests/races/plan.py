@@ -31,25 +31,25 @@ class Plan:
     renumbers: bool
 
     @classmethod
-    def drawn(cls, chance: Random, *, savepoints: bool) -> "Plan":
+    def drawn(cls, chance: Random) -> "Plan":
         """Some unit."""
-        kept = [_message(chance, savepoints=savepoints) for _ in range(chance.choice((1, 1, 1, 2, 2, 3)))]
-        undone = [Planned(savepoint=True, undone=True)] if savepoints and chance.random() < 0.12 else []
+        kept = [_message(chance) for _ in range(chance.choice((1, 1, 1, 2, 2, 3)))]
+        undone = [Planned(savepoint=True, undone=True)] if chance.random() < 0.12 else []
         late = [each for each in kept if not each.early] + undone
         chance.shuffle(late)
         return cls(
             messages=(*(each for each in kept if each.early), *late),
-            takes=tuple(chance.sample(range(STOCK), 2)) if chance.random() < 0.3 else (),
+            takes=tuple(chance.sample(range(STOCK), 2)) if chance.random() < 0.2 else (),
             raises_in=frozenset(run for run in range(3) if chance.random() < 0.12),
             runs_max=chance.choice((1, 2, 3, 4)),
             renumbers=chance.random() < 0.2,
         )
 
 
-def _message(chance: Random, *, savepoints: bool) -> Planned:
+def _message(chance: Random) -> Planned:
     if chance.random() < 0.45:
         return Planned(early=True)
-    return Planned(savepoint=savepoints and chance.random() < 0.2)
+    return Planned(savepoint=chance.random() < 0.2)
 
 
 def think_seconds(chance: Random) -> float:
@@ -59,6 +59,6 @@ def think_seconds(chance: Random) -> float:
         return 0.0
     if drawn < 0.9:
         return chance.uniform(0.0, 0.03)
-    if drawn < 0.985:
+    if drawn < 0.98:
         return chance.uniform(0.03, 0.15)
-    return chance.uniform(0.15, 1.4)
+    return chance.uniform(0.15, 0.7)

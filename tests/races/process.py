@@ -21,7 +21,7 @@ CHECKER: Final = "checker"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """`barrier`: "on", or the name of a weaker one."""
+    """`barrier`: "on", or the name of a weaker one. `pace`: by how much its thinking is shortened."""
 
     kind: str
     name: str
@@ -31,6 +31,7 @@ class Role:
     folder: str
     ledger_port: int
     workers: int
+    pace: float
     barrier: str
 
     def encoded(self) -> str:
@@ -42,6 +43,8 @@ def play(line: str) -> None:
     """Be what the line says until SIGTERM."""
     role = msgspec.json.decode(line, type=Role)
     logging.basicConfig(level=logging.ERROR, format=f"{role.name} %(name)s %(message)s")
+    # A pool that meets a lost connection says so aloud; here connections are lost all the time.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     if role.barrier != "on":
         WEAKER[role.barrier]()
     is_initiator = role.kind == INITIATOR
@@ -56,7 +59,7 @@ def play(line: str) -> None:
             journal=journal,
             serve=lambda: LedgerService(role.ledger_port, blocking=own.blocking),
             workers=role.workers,
-            nested=True,
+            pace=role.pace,
         )
     else:
         what = Checker(

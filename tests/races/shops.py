@@ -24,7 +24,7 @@ _ISOLATIONS: Final = {
     "mariadb": ("READ COMMITTED", "REPEATABLE READ", "REPEATABLE READ", "SERIALIZABLE"),
     "sqlite": ("",),
 }
-LOCK_SECONDS: Final = 3
+LOCK_SECONDS: Final = 1
 
 # What raises where a database, a driver or the way to them fails; anything else is a fault of ours.
 DATABASE_PACKAGES: Final = ("psycopg", "sqlalchemy", "asyncpg", "pymysql", "asyncmy", "aiosqlite", "sqlite3")
