@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from aftercommit import wire
 from aftercommit.sdk.answers import BatchResult
 from aftercommit.sdk.databases.failures import Failure, commit_is_uncertain, failure_of
-from aftercommit.sdk.databases.port import Handle
+from aftercommit.sdk.databases.port import Handle, Misused
 from aftercommit.sdk.databases.savepoints import Moment
 from aftercommit.sdk.errors import AfterCommitClientError, IdConflict, RolledBack, Unavailable, Unreachable
 from aftercommit.sdk.giving_up import give_up
@@ -51,8 +51,14 @@ class LocalTransaction:
         self._probe = probe
         self._confirm_later = confirm_later
         self._fallback = fallback
+        self._entered = False
+        # Whether there is a transaction of ours, and whether `begin` is done.
+        self._opened = False
         self._begun = False
+        # Whether what goes with the transaction is settled already.
+        self._ended = False
         self._required: Moment | None = None
+        self._proof: tuple[str, Sequence[str]] | None = None
         self._published: list[tuple[wire.PrepareRequest, Moment]] = []
         self._early: list[wire.PrepareRequest] = []
         # What the service may have heard of.
@@ -62,7 +68,14 @@ class LocalTransaction:
         self.already_done = False
 
     def publish(self, message: wire.PrepareRequest) -> None:
-        """Add a message: before `begin` to be prepared there, after it at the end."""
+        """Add a message: before `begin` to be prepared there, after it at the end.
+
+        Raises `TransactionEnded` after the end, where nothing would deliver it.
+        """
+        if self._ended:
+            raise TransactionEnded(
+                "This was published after its transaction had ended, too late to go with it.", [_id(message)]
+            )
         if self._begun:
             self._published.append((message, self._handle.watch()))
         else:
@@ -70,9 +83,13 @@ class LocalTransaction:
 
     async def begin(self) -> None:
         """Prepare what was published before, then be in a transaction and mark it."""
+        if self._entered:
+            raise Misused("This transaction was entered before; make another one with client.transaction(...).")
+        self._entered = True
         try:
             await self._prepare(self._early)
             await self._handle.begin()
+            self._opened = True
             await self._mark(self._early)
         except BaseException as error:
             await self._abandon(error)
@@ -83,14 +100,17 @@ class LocalTransaction:
     async def finish(self) -> None:
         """The block ended well: prepare, mark, commit, confirm. Raises `TransactionError`s and the driver's errors."""
         if self.already_done:
+            self._ended = True
             await self._handle.rollback()
             return
         try:
             await self._handle.flush()
             fresh = self._kept()
+            self._ended = True
             await self._prepare(fresh)
             await self._mark(fresh)
             await self._require_early_markers()
+            await self._require_proof()
             self._probe(Point.BEFORE_COMMIT)
         except BaseException as error:
             await self._abandon(error)
@@ -107,14 +127,21 @@ class LocalTransaction:
 
         Whether it was rolled back in good order, so that the connection can be used again.
         """
+        self._ended = True
         in_order = await self._roll_back()
         if isinstance(error, Exception):
-            await self._give_up()
+            outcomes = await self._give_up(earlier_runs_too=self._may_be_a_repetition(error))
+            self.already_done = Outcome.COMMITTED in outcomes.values()
         return in_order
 
-    def require_whole(self) -> None:
-        """What was written until now belongs to this transaction even if nothing is published: see `_kept`."""
+    def require_whole(self, statement: str, parameters: Sequence[str]) -> None:
+        """What was written until now belongs to this transaction even if nothing is published: see `_kept`.
+
+        `statement` finds a row of it. A transaction that the server gave up after an error, which the block swallowed,
+        would end well otherwise: PostgreSQL answers its COMMIT with a ROLLBACK that no driver raises.
+        """
         self._required = self._handle.watch()
+        self._proof = statement, parameters
 
     def _kept(self) -> list[wire.PrepareRequest]:
         """What was published and is still part of the transaction; what a savepoint took back is not."""
@@ -176,24 +203,30 @@ class LocalTransaction:
         if early and len(await read_markers(self._handle, early)) < len(early):
             raise TransactionEnded("The transaction that was marked ended inside the block.", early)
 
+    async def _require_proof(self) -> None:
+        if self._proof is not None and not await self._handle.execute(*self._proof):
+            raise TransactionEnded("The transaction was rolled back inside the block.", self._attempted)
+
     async def _abandon(self, error: BaseException) -> None:
         """Roll back after `error`, and raise what the caller is to see; returns if the unit was done before."""
-        await self._roll_back()
+        if self._opened or not isinstance(error, Misused):
+            # What is open on a session or connection that we refused is somebody else's.
+            await self._roll_back()
         if not isinstance(error, Exception):
             # Cancelled, or the process is ending: no calls now, check-back settles it.
             raise error
-        outcomes = await self._give_up()
-        if not self._met_another(error):
-            raise error
-        if Outcome.COMMITTED in outcomes.values():
+        met, repetition = self._met_another(error), self._may_be_a_repetition(error)
+        outcomes = await self._give_up(earlier_runs_too=repetition)
+        if (met or repetition) and Outcome.COMMITTED in outcomes.values():
             self.already_done = True
             return
+        if not met:
+            raise error
         if Outcome.UNKNOWN in outcomes.values():
             raise CommitUncertain(
                 "Another run of this unit may still commit, so this one was rolled back; repeat it later.",
                 self._attempted,
             ) from error
-        self._unit.renew()
         raise RuledOut(
             "A check, or an earlier run, ruled this transaction out before it could commit; it was rolled back.",
             self._attempted,
@@ -209,6 +242,10 @@ class LocalTransaction:
         return isinstance(error.__cause__, RolledBack) or (
             isinstance(error.__cause__, IdConflict) and self._unit.is_retry
         )
+
+    def _may_be_a_repetition(self, error: Exception) -> bool:
+        """Whether a row that is there already may be an earlier run's, which committed after all."""
+        return self._unit.is_retry and failure_of(error) is Failure.DUPLICATE
 
     async def _commit(self) -> None:
         try:
@@ -234,10 +271,18 @@ class LocalTransaction:
             _log.info("The local transaction could not be rolled back: %s", error)
             return False
 
-    async def _give_up(self) -> dict[str, Outcome]:
-        if not self._attempted:
+    async def _give_up(self, *, earlier_runs_too: bool = False) -> dict[str, Outcome]:
+        """Rule out what the service may have heard of. The unit takes new ids if not one of them can commit any more."""
+        if not self._attempted and not earlier_runs_too:
             return {}
-        return await give_up(self._service, self._handle.separate(), self._attempted)
+        # An earlier run may have published what this one did not come to.
+        earlier = self._unit.message_ids if self._unit.is_retry else ()
+        outcomes = await give_up(
+            self._service, self._handle.separate(), list(dict.fromkeys([*self._attempted, *earlier]))
+        )
+        if set(outcomes.values()) == {Outcome.ROLLED_BACK}:
+            self._unit.renew()
+        return outcomes
 
     async def _confirm(self, message_ids: Sequence[str]) -> None:
         if self._confirm_later is not None:

@@ -2,8 +2,11 @@
 
 from asyncio import get_running_loop, sleep
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
+
+from asyncpg import InterfaceError
+from asyncpg.transaction import Transaction
 
 from aftercommit.sdk.databases.dialects import POSTGRESQL
 from aftercommit.sdk.databases.lent import SameConnection
@@ -21,20 +24,26 @@ class AsyncpgHandle:
     def __init__(self, connection: Any) -> None:
         self.target = connection
         self.savepoints = Savepoints()
-        self._is_ours = False
+        self._transaction: Transaction | None = None
+        self._commit_failed = False
 
     async def begin(self) -> None:
         """Begin a transaction. One that is open already belongs to a block that owns its commit."""
-        if self._is_ours and self.in_transaction():
+        if self._transaction is not None:
             return
-        if self.target.is_in_transaction():
+        if self.in_transaction():
             raise Misused(
                 "This connection is inside a transaction() block, which owns the commit. "
                 "Enter client.transaction(connection) instead of it."
             )
-        # Before it is sent: whoever is cancelled here cannot know whether it arrived, and has to roll back.
-        self._is_ours = True
-        await self.target.execute(self.dialect.begin)
+        # The driver's own transaction, so that the user's transaction() blocks inside it are savepoints.
+        transaction = self.target.transaction()
+        try:
+            await transaction.start()
+        except BaseException:
+            self._terminate()
+            raise
+        self._transaction, self._commit_failed = transaction, False
         self.target.add_query_logger(self._saw)
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -47,24 +56,31 @@ class AsyncpgHandle:
 
     async def commit(self) -> None:
         """Commit."""
-        await self.target.execute("COMMIT")
-        self._ended()
+        if self._transaction is not None:
+            self._commit_failed = True
+            await self._transaction.commit()
+            self._ended()
 
     async def rollback(self) -> None:
-        """Roll back, if something is open or may be: the driver's status is old where a statement was cancelled."""
+        """Roll back what we began. A connection on which that fails is closed, whatever may be open on it."""
         try:
-            if self._is_ours or self.target.is_in_transaction():
+            if self._commit_failed:
+                # The driver's transaction is over for it; and its status is old where the COMMIT was cancelled.
                 await self.target.execute("ROLLBACK")
+            elif self._transaction is not None:
+                await self._transaction.rollback()
         except BaseException:
-            # Nobody knows what is open on it.
-            self.target.terminate()
+            self._terminate()
             raise
         finally:
             self._ended()
 
     def in_transaction(self) -> bool:
-        """By the status the server sent last."""
-        return bool(self.target.is_in_transaction())
+        """By the status the server sent last; a connection that was lost has left its pool, and answers nothing."""
+        try:
+            return bool(self.target.is_in_transaction())
+        except InterfaceError:
+            return False
 
     def watch(self) -> Moment:
         """By the statements of the connection.
@@ -82,8 +98,13 @@ class AsyncpgHandle:
 
     def _ended(self) -> None:
         self.savepoints.ended()
-        self._is_ours = False
-        self.target.remove_query_logger(self._saw)
+        self._transaction, self._commit_failed = None, False
+        with suppress(InterfaceError):
+            self.target.remove_query_logger(self._saw)
+
+    def _terminate(self) -> None:
+        with suppress(InterfaceError):
+            self.target.terminate()
 
     def _saw(self, record: Any) -> None:
         if record.exception is None:
@@ -108,5 +129,6 @@ class AsyncpgPoolDatabase:
                 yield handle
                 await handle.rollback()
             except BaseException:
+                # Closed, so that the pool lets go of it.
                 connection.terminate()
                 raise

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import AsyncConnection, Connection
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 
-# The moment at which the open transaction began, which no other one of this connection shares.
-_BEGAN: Final = "SELECT now()"
+# A setting that lasts as long as the transaction, so that it tells one from the next. Setting it takes no snapshot, and
+# so the user may still choose the isolation level.
+_SETTING: Final = "aftercommit.transaction"
+_NUMBERS: Final = count(1)
 
 
 class _Psycopg(ABC):
@@ -31,18 +34,22 @@ class _Psycopg(ABC):
     def __init__(self, connection: Any) -> None:
         self.target = connection
         self.savepoints = Savepoints()
-        self._began: list[tuple[Any, ...]] = []
+        self._number = ""
 
     async def begin(self) -> None:
         """Join the transaction that is open, or begin one."""
         self._require_own_commit()
         if self.target.autocommit and not self.in_transaction():
             await self.execute(self.dialect.begin)
-        self._began = await self.execute(_BEGAN)
+        self._number = str(next(_NUMBERS))
+        await self.execute(f"SET LOCAL {_SETTING} = '{self._number}'")
 
     async def flush(self) -> None:
         """Holds nothing back, but sees whether this is still the transaction of `begin`."""
-        if self.in_transaction() and await self.execute(_BEGAN) != self._began:
+        if not self.in_transaction():
+            return
+        ((number,),) = await self.execute("SELECT current_setting(?, true)", [_SETTING])
+        if number != self._number:
             self.savepoints.ended()
 
     @abstractmethod

@@ -59,7 +59,7 @@ class ConnectionHandle:
     async def rollback(self) -> None:
         """Roll back."""
         try:
-            self._connection.rollback()
+            _roll_back(self._connection)
         finally:
             self._watched.detach()
 
@@ -92,18 +92,26 @@ class SessionHandle:
     async def begin(self) -> None:
         """Join the transaction that is open, or begin one."""
         _require_top_level(self._session, nested=self._session.in_nested_transaction())
+        await self.join()
+        self._watched.attach()
+
+    async def join(self) -> None:
+        """Be in the session's transaction, whoever commits it. Raises `Misused` where that commits nothing."""
+        if not self._session.in_transaction():
+            # Not every session begins by itself.
+            self._session.begin()
         connection = self._session.connection()
         _require_commit(self._session, connection)
         _require_transaction(connection)
-        self._watched.attach()
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours on the session's connection."""
         return _execute(self._session.connection(), statement, parameters)
 
     async def flush(self) -> None:
-        """Send what is pending."""
+        """Send what is pending. Raises `Misused` if it went to more than one engine."""
         self._session.flush()
+        self._watched.require_one_connection()
 
     async def commit(self) -> None:
         """Commit, with the session's own events."""
@@ -145,7 +153,7 @@ class AsyncConnectionHandle:
 
     async def begin(self) -> None:
         """Join the transaction that is open, or begin one."""
-        _require_top_level(self._connection, nested=self._connection.in_nested_transaction())
+        _require_top_level(self._connection.sync_connection, nested=self._connection.in_nested_transaction())
         if not self._connection.in_transaction():
             await self._connection.begin()
         await self._connection.run_sync(_require_transaction)
@@ -168,7 +176,7 @@ class AsyncConnectionHandle:
     async def rollback(self) -> None:
         """Roll back."""
         try:
-            await self._connection.rollback()
+            await self._connection.run_sync(_roll_back)
         finally:
             self._watched.detach()
 
@@ -201,6 +209,9 @@ class AsyncSessionHandle:
     async def begin(self) -> None:
         """Join the transaction that is open, or begin one."""
         _require_top_level(self._session.sync_session, nested=self._session.in_nested_transaction())
+        if not self._session.in_transaction():
+            # Not every session begins by itself.
+            await self._session.begin()
         connection = await self._session.connection()
         await connection.run_sync(lambda made: _require_commit(self._session.sync_session, made))
         await connection.run_sync(_require_transaction)
@@ -212,8 +223,9 @@ class AsyncSessionHandle:
         return await connection.run_sync(_execute, statement, parameters)
 
     async def flush(self) -> None:
-        """Send what is pending."""
+        """Send what is pending. Raises `Misused` if it went to more than one engine."""
         await self._session.flush()
+        self._watched.require_one_connection()
 
     async def commit(self) -> None:
         """Commit, with the session's own events."""
@@ -338,6 +350,13 @@ def _is_autocommit(connection: Connection, raw: Any) -> bool:
     # the others.
     detect = getattr(connection.dialect, "detect_autocommit_setting", None)
     return connection.dialect.name != "sqlite" and detect is not None and bool(detect(raw))
+
+
+def _roll_back(connection: Connection) -> None:
+    connection.rollback()
+    # A COMMIT that SQLite refuses ends the transaction for SQLAlchemy, and not for SQLite.
+    if connection.dialect.name == "sqlite" and not connection.closed and _driver_in_transaction(connection):
+        connection.connection.rollback()
 
 
 def _driver_in_transaction(connection: Connection) -> bool:
