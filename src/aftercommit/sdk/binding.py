@@ -9,13 +9,14 @@ from typing import Any, Final, Unpack
 
 from msgspec import UNSET
 from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from sqlalchemy.util import await_only
 
 from aftercommit import wire
 from aftercommit.sdk.answers import BatchResult
 from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.databases.failures import Failure, failure_of
+from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.databases.savepoints import Moment
 from aftercommit.sdk.databases.sqlalchemy import SessionHandle
 from aftercommit.sdk.databases.sqlalchemy_watching import WatchedSession
@@ -25,7 +26,7 @@ from aftercommit.sdk.markers import mark_committed
 from aftercommit.sdk.messages import MessageOptions, new_id, new_message
 from aftercommit.sdk.points import Point, Probe
 from aftercommit.sdk.service import Initiator, tell
-from aftercommit.sdk.transaction_errors import NotPrepared, RuledOut
+from aftercommit.sdk.transaction_errors import NotPrepared, RuledOut, TransactionEnded
 
 _log: Final = logging.getLogger("aftercommit.transaction")
 
@@ -45,11 +46,13 @@ class Binding:
     def __init__(
         self,
         service: Initiator,
-        session: Session,
+        session: "Session | scoped_session[Session]",
         *,
         probe: Probe,
         confirm_later: Callable[[Sequence[str]], None] | None,
     ) -> None:
+        """`session`: of a scoped_session the one of the present scope. Raises `Misused` for what is no session."""
+        session = _session_of(session)
         self._service = service
         self._session = session
         self._handle = SessionHandle(session)
@@ -59,18 +62,30 @@ class Binding:
         # What the service may have heard of, and whether the commit was let through to the database.
         self._attempted: list[str] = []
         self._committing = False
+        # Whether what goes with the commit is settled already.
+        self._is_ready = False
+        # How many commits began while a savepoint was open: of savepoints, or of the transaction around them.
+        self._begun_in_savepoint = 0
         self._watched = WatchedSession(session)
         self._watched.attach()
         for name, listener in self._listeners():
             event.listen(session, name, listener)
 
     def publish(self, topic: str, payload: Any = UNSET, **options: Unpack[MessageOptions]) -> str:
-        """Publish a message with the session's transaction; returns its id. Sends nothing before the commit."""
+        """Publish a message with the session's transaction; returns its id. Sends nothing before the commit.
+
+        Raises `TransactionEnded` where the commit is under way, which is so in some listeners: it would come too late.
+        """
         if options.get("confirmed"):
             raise TypeError(
                 "A message of a transaction is confirmed by its commit; use client.prepare for a plain one."
             )
         message_id = options.get("id") or new_id()
+        if self._is_ready:
+            raise TransactionEnded(
+                "This was published when the commit had begun, too late to go with it. Roll the session back.",
+                [message_id],
+            )
         if not self._session.in_transaction():
             # So that there is a transaction for it to belong to.
             self._session.begin()
@@ -92,18 +107,26 @@ class Binding:
             ("before_commit", self._before_commit),
             ("after_commit", self._after_commit),
             ("after_soft_rollback", self._after_rollback),
+            ("after_transaction_end", self._after_end),
         )
 
     def _before_commit(self, session: Session) -> None:
         if session.in_nested_transaction():
-            return
+            self._begun_in_savepoint += 1
+        else:
+            self._get_ready(session)
+
+    def _get_ready(self, session: Session) -> None:
         session.flush()
         messages = [message for message, moment in self._published if moment.kept]
+        self._is_ready = True
         if messages:
             run_now(self._make_ready(messages))
             self._committing = True
 
     async def _make_ready(self, messages: Sequence[wire.PrepareRequest]) -> None:
+        await self._handle.join()
+        self._watched.require_one_connection()
         self._probe(Point.BEFORE_PREPARE)
         self._attempted = [each.id or "" for each in messages]
         try:
@@ -112,7 +135,6 @@ class Binding:
         except AfterCommitClientError as error:
             raise NotPrepared(f"Not prepared, so the session cannot commit: {error}", self._attempted) from error
         self._probe(Point.AFTER_PREPARE)
-        await self._handle.begin()
         try:
             await mark_committed(self._handle, self._attempted)
         except Exception as error:
@@ -139,16 +161,36 @@ class Binding:
                 run_now(tell("confirm", self._service.confirm(message_ids)))
             self._probe(Point.AFTER_SEND)
 
-    def _after_rollback(self, _session: Session, transaction: SessionTransaction) -> None:
-        if transaction.parent is not None:
-            return
+    def _after_rollback(self, _session: Session, _transaction: SessionTransaction) -> None:
+        # Also of a savepoint whose commit began and failed.
+        self._begun_in_savepoint = 0
+
+    def _after_end(self, session: Session, transaction: SessionTransaction) -> None:
+        if transaction.parent is None:
+            self._after_root_end()
+        elif transaction.nested:
+            self._begun_in_savepoint = max(self._begun_in_savepoint - 1, 0)
+            if self._begun_in_savepoint and not session.in_nested_transaction():
+                # One more began than savepoints were open: the transaction's own, which ended them all on its way.
+                self._get_ready(session)
+
+    def _after_root_end(self) -> None:
+        """However it ended: a session may also be closed, which is no rollback to SQLAlchemy."""
         message_ids, self._attempted = self._attempted, []
         uncertain, self._committing = self._committing, False
+        self._is_ready, self._begun_in_savepoint = False, 0
         self._published.clear()
         if uncertain:
             _log.warning("A commit failed; a check-back finds out whether it took effect.")
         elif message_ids:
             run_now(give_up(self._service, self._handle.separate(), message_ids))
+
+
+def _session_of(given: Any) -> Session:
+    session = given() if isinstance(given, scoped_session) else given
+    if not isinstance(session, Session):
+        raise Misused(f"{type(given).__name__} is no session to bind to; give a Session or an AsyncSession.")
+    return session
 
 
 class AwaitingService:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session, SessionTransaction
 
+from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.databases.savepoints import Savepoints
 
 
@@ -52,6 +53,7 @@ class WatchedSession:
         self.savepoints = Savepoints()
         self._session = session
         self._attached = False
+        self._connections: set[Connection] = set()
 
     def attach(self) -> None:
         """Listen, if not yet."""
@@ -66,13 +68,28 @@ class WatchedSession:
             self._attached = False
             for name, listener in self._listeners():
                 event.remove(self._session, name, listener)
+            self._connections.clear()
+
+    def require_one_connection(self) -> None:
+        """Raises `Misused` where the session's transaction is several, of which each commits for itself."""
+        # What began before we listened SQLAlchemy keeps in an attribute of its own.
+        before = getattr(self._session.get_transaction(), "_connections", {})
+        if len(self._connections.union(each for each in before if isinstance(each, Connection))) > 1:
+            raise Misused(
+                "This session has used more than one engine, so that its commit is more than one and the markers are "
+                "in only one of them. Use a session with one engine here, and another session for the rest."
+            )
 
     def _listeners(self) -> tuple[tuple[str, Callable[..., None]], ...]:
         return (
+            ("after_begin", self._begun),
             ("after_transaction_create", self._created),
             ("after_transaction_end", self._ended),
             ("after_soft_rollback", self._rolled_back),
         )
+
+    def _begun(self, _session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
+        self._connections.add(connection)
 
     def _created(self, _session: Session, transaction: SessionTransaction) -> None:
         if transaction.nested:
@@ -84,6 +101,7 @@ class WatchedSession:
         elif transaction.parent is None:
             # Every flush has a transaction of its own too, inside the one that is meant.
             self.savepoints.ended()
+            self._connections.clear()
 
     def _rolled_back(self, _session: Session, transaction: SessionTransaction) -> None:
         if transaction.nested:
