@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from aftercommit.sdk.databases.dialects import in_chunks
 from aftercommit.sdk.databases.failures import Failure, failure_of
@@ -76,7 +76,18 @@ async def _patience(handle: Handle) -> AsyncIterator[None]:
     before = (await handle.execute(saved.read))[0] if saved is not None else ()
     for statement in handle.dialect.session:
         await handle.execute(statement)
-    yield
+    try:
+        yield
+    except Exception:
+        # The connection may be the user's own, and be used again.
+        await handle.rollback()
+        await _restore(handle, before)
+        raise
+    await _restore(handle, before)
+
+
+async def _restore(handle: Handle, before: Sequence[Any]) -> None:
+    saved = handle.dialect.saved
     if saved is not None:
         await handle.execute(saved.restore.format(*(int(value) for value in before)))
         await handle.rollback()

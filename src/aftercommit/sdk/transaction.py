@@ -50,7 +50,8 @@ class _Publishing:
     def already_done(self) -> bool:
         """Whether an earlier run of the same unit had committed, so that this one was rolled back.
 
-        Known after the block, or at its beginning where a message was published before it.
+        Known after the block, or at its beginning where a message was published before it. Also where the block itself
+        raised, because what it inserts is there already: the error comes out, and `already_done` says why.
         """
         return self.local.already_done
 
