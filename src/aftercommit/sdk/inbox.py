@@ -75,7 +75,7 @@ class _Reception:
             try:
                 await handle.execute(handle.dialect.receive(), [subscription, delivery.id])
                 is_first = True
-                transaction.local.require_whole()
+                transaction.local.require_whole(handle.dialect.received(), [subscription, delivery.id])
                 await self._do(work, delivery, transaction)
             except BaseException as error:
                 in_order = await transaction.local.cancel(error)

@@ -55,6 +55,10 @@ class Dialect:
         """Insert the inbox row; parameters: subscription and message id."""
         return _insert(INBOX_TABLE, "subscription, message_id, at", f"(?, ?, {self.now})", 1)
 
+    def received(self) -> str:
+        """Read the inbox row; parameters: subscription and message id."""
+        return f"SELECT message_id FROM {INBOX_TABLE} WHERE subscription = ? AND message_id = ?"
+
     def store(self, rows: int) -> str:
         """Insert messages into the outbox; parameters: id and encoded message of each."""
         return _insert(OUTBOX_TABLE, "message_id, message, at", f"(?, ?, {self.now})", rows)
