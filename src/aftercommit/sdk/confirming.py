@@ -28,7 +28,13 @@ class BackgroundConfirms:
             if self._thread is None or not self._thread.is_alive():
                 # Also after a fork, which takes no threads along.
                 self._thread = threading.Thread(target=self._run, name="aftercommit-confirms", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:
+                    # The process is ending, or has no room for threads; the transaction has committed all the same.
+                    self._thread = None
+                    _log.warning("%d confirms are left to check-back: %s", len(message_ids), error)
+                    return
         try:
             self._waiting.put_nowait(message_ids)
         except queue.Full:
@@ -38,7 +44,8 @@ class BackgroundConfirms:
         """Confirm what waits, for up to 5 s; the rest is left to check-back. May be called twice."""
         with self._lock:
             thread, self._thread = self._thread, None
-        if thread is None:
+        if thread is None or not thread.is_alive():
+            # After a fork; an end that nobody takes would stop the next thread at its start.
             return
         try:
             self._waiting.put(None, timeout=_CLOSE_SECONDS)
