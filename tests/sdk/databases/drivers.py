@@ -170,19 +170,21 @@ def _sqlalchemy(name: str, server: str, place: Any) -> Driver:
     from sqlalchemy.orm import sessionmaker
 
     dialect = name.rpartition(", ")[2]
+    options: dict[str, Any] = {}
     if server == "sqlite":
+        options["connect_args"] = {"timeout": 0.2}
         url = f"sqlite+{'aiosqlite' if dialect == 'aiosqlite' else 'pysqlite'}:///{place}"
     else:
         url = place.url(dialect)
     if "async" in name:
-        async_engine = create_async_engine(url)
+        async_engine = create_async_engine(url, **options)
         open_async = async_sessionmaker(async_engine) if "session" in name else async_engine.connect
 
         async def run_async(target: Any, statement: str) -> None:
             await target.execute(text(statement))
 
         return Driver(name, server, open_async, run_async, async_engine, async_engine.dispose)
-    engine = create_engine(url)
+    engine = create_engine(url, **options)
 
     async def run(target: Any, statement: str) -> None:
         target.execute(text(statement))
