@@ -9,6 +9,7 @@ from typing import Any, Final, Unpack
 
 from msgspec import UNSET
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from sqlalchemy.util import await_only
 
@@ -186,10 +187,20 @@ class Binding:
             run_now(give_up(self._service, self._handle.separate(), message_ids))
 
 
+def sync_session_of(given: Any) -> Session:
+    """The session inside a session for asyncio. Raises `Misused` for anything else."""
+    session = given() if isinstance(given, async_scoped_session) else given
+    if not isinstance(session, AsyncSession):
+        raise Misused(f"{type(given).__name__} is no session for asyncio; give an AsyncSession.")
+    return session.sync_session
+
+
 def _session_of(given: Any) -> Session:
     session = given() if isinstance(given, scoped_session) else given
     if not isinstance(session, Session):
-        raise Misused(f"{type(given).__name__} is no session to bind to; give a Session or an AsyncSession.")
+        raise Misused(
+            f"{type(given).__name__} is no session to bind to; give a Session, or an AsyncSession to AsyncClient."
+        )
     return session
 
 

@@ -272,7 +272,7 @@ class LocalTransaction:
             return False
 
     async def _give_up(self, *, earlier_runs_too: bool = False) -> dict[str, Outcome]:
-        """Rule out what the service may have heard of. The unit takes new ids if not one of them can commit any more."""
+        """Rule out what the service may have heard of. If no run of the unit can commit any more, it takes new ids."""
         if not self._attempted and not earlier_runs_too:
             return {}
         # An earlier run may have published what this one did not come to.

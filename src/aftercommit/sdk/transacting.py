@@ -85,7 +85,10 @@ class AsyncTransactions:
         """A binding to a session."""
         module = _binding()
         binding: Binding = module.Binding(
-            module.AwaitingService(self._service), session.sync_session, probe=probe, confirm_later=self._confirms
+            module.AwaitingService(self._service),
+            module.sync_session_of(session),
+            probe=probe,
+            confirm_later=self._confirms,
         )
         return binding
 

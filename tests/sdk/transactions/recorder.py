@@ -79,6 +79,22 @@ class Recorder:
         return [answer(each) if answer is not None else BatchResult(id=each, status="completed") for each in ids]
 
 
+class AwaitedRecorder:
+    """The recorder's batch calls, awaitable."""
+
+    def __init__(self, inner: Recorder) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.endswith("_batch"):
+            raise AttributeError(name)
+
+        async def call(*arguments: Any, **options: Any) -> Any:
+            return getattr(self._inner, name)(*arguments, **options)
+
+        return call
+
+
 def unreachable() -> Unreachable:
     """No answer came, and nobody knows whether the request arrived."""
     return Unreachable("No answer.", perhaps_received=True, repeatable=True)

@@ -7,14 +7,16 @@ from threading import Thread
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from aftercommit.sdk.binding import Binding
 from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.messages import new_id
 from aftercommit.sdk.points import no_probe
+from aftercommit.sdk.transacting import AsyncTransactions
 from aftercommit.sdk.transaction_errors import RuledOut, TransactionEnded
-from tests.sdk.transactions.recorder import Recorder
+from tests.sdk.transactions.recorder import AwaitedRecorder, Recorder
 
 
 @pytest.fixture
@@ -137,6 +139,34 @@ def test_a_scoped_session_binds_the_session_of_its_scope_alone(service, engine):
     scope.commit()
     scope.remove()
     assert service.ids("confirm") == [message_id]
+
+
+async def test_a_scoped_session_for_asyncio_binds_the_session_of_its_scope(service, path, other):
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+    scope = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: "here")
+    bound = AsyncTransactions(AwaitedRecorder(service), confirm="wait", fallback=None).bind(scope, no_probe)
+    await scope.execute(text("INSERT INTO orders VALUES (1)"))
+    message_id = bound.publish("orders.created", {})
+    await scope.commit()
+    await scope.remove()
+    await engine.dispose()
+    assert service.told == [("prepare", (message_id,)), ("confirm", (message_id,))]
+    assert orders(other) == [1]
+
+
+async def test_a_session_for_asyncio_that_is_closed_after_a_refused_commit_cancels(service, path, other):
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+    ruled_out = new_id()
+    other.execute("INSERT INTO aftercommit_outcome VALUES (?, 'rolled_back', '')", [ruled_out])
+    async with AsyncSession(engine) as session:
+        bound = AsyncTransactions(AwaitedRecorder(service), confirm="wait", fallback=None).bind(session, no_probe)
+        await session.execute(text("INSERT INTO orders VALUES (1)"))
+        bound.publish("orders.created", {}, id=ruled_out)
+        with pytest.raises(RuledOut):
+            await session.commit()
+    await engine.dispose()
+    assert service.verbs == ["prepare", "cancel"]
+    assert orders(other) == []
 
 
 def test_what_is_no_session_cannot_be_bound(service, engine):

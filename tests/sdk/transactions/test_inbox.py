@@ -12,7 +12,7 @@ from aftercommit.sdk.errors import NotFound
 from aftercommit.sdk.inbox import AsyncInbox, Inbox
 from aftercommit.sdk.points import Point
 from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
-from tests.sdk.transactions.recorder import refused, unreachable
+from tests.sdk.transactions.recorder import AwaitedRecorder, refused, unreachable
 
 DELIVERY = Delivery(id="m1", topic="orders.created", body=b'{"order": 1}')
 
@@ -206,19 +206,3 @@ def test_a_delivery_reads_the_headers_of_every_transport():
 def test_what_has_no_id_of_ours_is_not_ours(headers):
     with pytest.raises(NotOurs):
         Delivery.received(headers, b"")
-
-
-class AwaitedRecorder:
-    """The recorder's batch calls, awaitable."""
-
-    def __init__(self, inner) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str):
-        if not name.endswith("_batch"):
-            raise AttributeError(name)
-
-        async def call(*arguments, **options):
-            return getattr(self._inner, name)(*arguments, **options)
-
-        return call

@@ -96,7 +96,7 @@ def test_ids_that_another_run_may_still_commit_are_kept(service, connection, oth
     lost = Commits(connection, busy(), takes_effect=False)
     with pytest.raises(sqlite3.OperationalError), Transaction(service, lost, unit=unit) as tx:
         first = tx.publish("orders.created", {})
-        lost.separate = lambda: Locked()
+        lost.separate = Locked
     assert service.ids("cancel") == []
     with Transaction(service, handle_of(connection), unit=unit) as tx:
         assert tx.publish("orders.created", {}) == first
@@ -113,8 +113,8 @@ def lose_a_commit_that_took_effect(service: Recorder, connection: sqlite3.Connec
     lost = Commits(connection, ConnectionResetError("lost"), takes_effect=True)
     with pytest.raises(CommitUncertain), Transaction(service, lost, unit=unit) as tx:
         connection.execute("INSERT INTO orders VALUES (1)")
-        message_id = tx.publish("orders.created", {})
-    return message_id
+        tx.publish("orders.created", {})
+    return unit.message_ids[0]
 
 
 class Flushes:
