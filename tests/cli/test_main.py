@@ -24,7 +24,7 @@ def test_the_version_is_told(command_line):
 def test_help_names_every_command_and_every_exit_code(command_line):
     output = command_line.run("--help").output
 
-    assert all(name in output for name in ("serve", "migrate", "worker", "demo", "message", "topic"))
+    assert all(name in output for name in ("serve", "migrate", "tables", "worker", "demo", "message", "topic"))
     assert all(f"  {code.value}  " in output for code in ExitCode)
     assert "Exit codes:" in command_line.run("message", "list", "--help").output
 
@@ -41,7 +41,7 @@ def test_help_loads_nothing_a_command_needs():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("name", ["serve", "migrate", "worker", "demo", "message", "topic"])
+@pytest.mark.parametrize("name", ["serve", "migrate", "tables", "worker", "demo", "message", "topic"])
 def test_every_command_that_is_listed_can_be_loaded_and_means_what_the_list_says(name):
     command = main.get_command(click.Context(main), name)
 

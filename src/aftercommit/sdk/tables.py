@@ -37,7 +37,7 @@ class _Types:
 _TYPES: Final = {
     "postgresql": _Types("varchar({})", "timestamptz", "bytea"),
     "mysql": _Types(f"varchar({{}}) {_ASCII}", "datetime(3)", "longblob", f" {_INNODB}"),
-    "sqlite": _Types("varchar({})", "timestamp", "blob"),
+    "sqlite": _Types("varchar({})", "datetime", "blob"),
 }
 
 
@@ -81,11 +81,11 @@ def declare(
 ) -> "dict[str, Table]":
     """Declare the tables in a SQLAlchemy MetaData, where `create_all` and Alembic find them; the tables by name.
 
-    Needs SQLAlchemy.
+    They are in the connection's default schema, whatever the MetaData's is. Needs SQLAlchemy.
 
         declare(Base.metadata, inbox=False)
     """
-    from sqlalchemy import Column, DateTime, LargeBinary, String, Table  # noqa: PLC0415 - an optional package
+    from sqlalchemy import BLANK_SCHEMA, Column, DateTime, LargeBinary, String, Table  # noqa: PLC0415 - optional
     from sqlalchemy.dialects import mysql  # noqa: PLC0415
 
     def text(length: int) -> Any:
@@ -111,7 +111,7 @@ def declare(
         OUTBOX_TABLE: (outbox, lambda: (message_id(), Column("message", blob, nullable=False), at())),
     }
     return {
-        name: Table(name, metadata, *columns(), mysql_engine="InnoDB", mariadb_engine="InnoDB")
+        name: Table(name, metadata, *columns(), schema=BLANK_SCHEMA, mysql_engine="InnoDB", mariadb_engine="InnoDB")
         for name, (is_wanted, columns) in wanted.items()
         if is_wanted
     }
