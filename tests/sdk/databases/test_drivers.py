@@ -95,6 +95,9 @@ async def test_every_statement_of_ours_runs(driver):
         # By an age of no days even what was written just now is old, and so its time is in the past.
         assert await handle.execute(dialect.old_markers(), [-1, "", 10]) == [("a",)]
         assert await handle.execute(dialect.old_receipts(), ["stock", -1, "", 10]) == [("a",)]
+        assert await handle.execute(dialect.newest_markers(), [10]) == [("a",)]
+        assert await handle.execute(dialect.newest_receipts(), ["stock", 10]) == [("a",)]
+        assert await handle.execute(dialect.received(), ["stock", "a"]) == [("a",)]
         await handle.execute(dialect.relayed(2), ["a", "b"])
         await handle.execute(dialect.forget_markers(1), ["a"])
         await handle.execute(dialect.forget_receipts(1), ["stock", "a"])

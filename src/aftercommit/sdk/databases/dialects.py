@@ -78,6 +78,10 @@ class Dialect:
             "ORDER BY message_id LIMIT ?"
         )
 
+    def newest_markers(self) -> str:
+        """Read the newest ids of markers; parameter: how many."""
+        return f"SELECT message_id FROM {OUTCOME_TABLE} ORDER BY message_id DESC LIMIT ?"
+
     def forget_markers(self, rows: int) -> str:
         """Delete markers."""
         return f"DELETE FROM {OUTCOME_TABLE} WHERE message_id IN ({_places(rows)})"
@@ -91,6 +95,10 @@ class Dialect:
             f"SELECT message_id FROM {INBOX_TABLE} WHERE subscription = ? AND at < {self.before_now_days} "
             "AND message_id > ? ORDER BY message_id LIMIT ?"
         )
+
+    def newest_receipts(self) -> str:
+        """Read the newest message ids of a subscription's inbox rows; parameters: the subscription, how many."""
+        return f"SELECT message_id FROM {INBOX_TABLE} WHERE subscription = ? ORDER BY message_id DESC LIMIT ?"
 
     def forget_receipts(self, rows: int) -> str:
         """Delete inbox rows; parameters: the subscription, then the ids."""
