@@ -3,7 +3,7 @@
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -13,10 +13,16 @@ INDENT = "    "
 
 @dataclass(frozen=True, slots=True)
 class Documented:
-    """A public thing and what it says of itself. `where` is dotted: `aftercommit.sdk.Client.prepare`."""
+    """A public thing and what it says of itself. `name`: in `module`, `Client.prepare`; empty for the module itself."""
 
-    where: str
+    module: str
+    name: str
     docstring: str
+
+    @property
+    def where(self) -> str:
+        """Where a user finds it."""
+        return f"{self.module}.{self.name}".rstrip(".")
 
     @property
     def example(self) -> str:
@@ -24,20 +30,20 @@ class Documented:
         return example_of(self.docstring)
 
 
-def public_names(module: ModuleType) -> Iterator[Documented]:
-    """What `__all__` names, in its order."""
-    for name in module.__all__:
-        yield Documented(f"{module.__name__}.{name}", _own_docstring(getattr(module, name)))
+def public_names(module: ModuleType, names: Sequence[str] = ()) -> Iterator[Documented]:
+    """These names; without any what `__all__` names, or else the classes and functions that are written there."""
+    for name in names or _names_of(module):
+        yield Documented(module.__name__, name, _own_docstring(getattr(module, name)))
 
 
-def everything_public(module: ModuleType) -> Iterator[Documented]:
+def everything_public(module: ModuleType, names: Sequence[str] = ()) -> Iterator[Documented]:
     """The module itself, its public names, and the public methods and properties of its classes."""
-    yield Documented(module.__name__, _own_docstring(module))
-    yield from public_names(module)
-    for name in module.__all__:
-        thing = getattr(module, name)
+    yield Documented(module.__name__, "", _own_docstring(module))
+    for public in public_names(module, names):
+        yield public
+        thing = getattr(module, public.name)
         if inspect.isclass(thing):
-            yield from _members(f"{module.__name__}.{name}", thing)
+            yield from _members(public, thing)
 
 
 def example_of(docstring: str) -> str:
@@ -53,13 +59,22 @@ def example_of(docstring: str) -> str:
     return textwrap.dedent("\n".join(lines)).strip("\n")
 
 
-def _members(where: str, kind: type) -> Iterator[Documented]:
+def _names_of(module: ModuleType) -> list[str]:
+    written_here = [
+        name
+        for name, thing in vars(module).items()
+        if not name.startswith("_") and getattr(thing, "__module__", None) == module.__name__
+    ]
+    return list(getattr(module, "__all__", written_here))
+
+
+def _members(public: Documented, kind: type) -> Iterator[Documented]:
     """Inherited ones too, if they come from this package: a user does not see where a method is written."""
     for name, member in inspect.getmembers(kind):
         plain = member.fget if isinstance(member, property) else member
         ours = getattr(plain, "__module__", None) or ""
         if not name.startswith("_") and callable(plain) and ours.startswith("aftercommit"):
-            yield Documented(f"{where}.{name}", _own_docstring(plain))
+            yield Documented(public.module, f"{public.name}.{name}", _own_docstring(plain))
 
 
 def _own_docstring(thing: Any) -> str:

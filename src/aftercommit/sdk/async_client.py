@@ -155,7 +155,7 @@ class AsyncClient(AsyncOperatorCalls, AsyncTransactionCalls):
 
             for message in await client.pull("orders.created", "billing", max=10, wait_seconds=20):
                 bill(message.json())
-                await client.complete(message.id)
+                await client.complete(message.id, "billing")
         """
         return (await self._run(calls.pull(topic, subscription, max, wait_seconds))).messages
 

@@ -156,7 +156,7 @@ class Client(OperatorCalls, TransactionCalls):
 
             for message in client.pull("orders.created", "billing", max=10, wait_seconds=20):
                 bill(message.json())
-                client.complete(message.id)
+                client.complete(message.id, "billing")
         """
         return self._run(calls.pull(topic, subscription, max, wait_seconds)).messages
 

@@ -145,7 +145,7 @@ class Denied(Refused):
     """The key is missing, unknown, or not allowed to do this: 401 or 403.
 
     try:
-        client.put_topic("orders.created", subscriptions=["billing"])
+        client.put_topic("orders.created", subscriptions=["billing", "stock"])
     except Denied as error:
         print(f"This takes an operator's key: {error}")
     """

@@ -31,7 +31,9 @@ class Fail(Exception):
 
     The reason is kept by the service and shown to operators. At most 1,000 characters of it are sent.
 
-        raise Fail("there is no item 42")
+        @consumer.on("orders.created", subscription="stock")
+        def reserve(delivery, tx):
+            raise Fail("there is no item 42")
     """
 
     def __init__(self, reason: str) -> None:
@@ -45,5 +47,7 @@ class RetryLater(Exception):
     When it comes is the topic's policy (`redelivery_seconds`). Any other exception does the same, and is logged with
     its traceback.
 
-        raise RetryLater("the item is locked by a stock-taking")
+        @consumer.on("orders.created", subscription="stock")
+        def reserve(delivery, tx):
+            raise RetryLater("the item is locked by a stock-taking")
     """

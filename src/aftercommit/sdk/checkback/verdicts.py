@@ -33,7 +33,9 @@ class Answers(Protocol):
 
     class Orders:
         def check(self, checks):
-            return {each.id: Outcome.COMMITTED for each in checks if each.key in self.paid}
+            return {each.id: Outcome.COMMITTED for each in checks if orders.find(each.key).paid}
+
+    responder = CheckResponder(Orders(), secrets=[secret])
     """
 
     def check(self, checks: Sequence[Check], /) -> Mapping[str, Outcome] | Awaitable[Mapping[str, Outcome]]:

@@ -22,7 +22,13 @@ _LOSSY: Final = {
 
 
 class LossySubscriber(StopConsume):
-    """A subscriber whose options lose messages. The sentence names the option. FastStream stops the subscriber."""
+    """A subscriber whose options lose messages. The sentence names the option. FastStream stops the subscriber.
+
+    try:
+        require_safe(*broker.subscribers)
+    except LossySubscriber as error:
+        sys.exit(str(error))
+    """
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)

@@ -18,6 +18,11 @@ class NoHandler(LookupError):
     """No handler of this consumer takes the delivery, or more than one could. Nothing was done and nothing reported.
 
     Do not acknowledge the broker's copy: what is bound to this consumer is not what it was written for.
+
+        try:
+            consumer.receive(delivery)
+        except NoHandler as error:
+            alert(f"The queue is bound to the wrong topic: {error}")
     """
 
 
