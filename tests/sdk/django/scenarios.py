@@ -212,6 +212,80 @@ def a_message_that_is_not_prepared_dooms_the_block_even_if_the_error_is_caught(w
     assert world.orders() == world.published() == []
 
 
+def publishing_has_its_own_savepoints_and_databases(world: World) -> None:
+    from django.db import connections, transaction
+
+    from aftercommit.sdk.django import publish
+
+    with transaction.atomic(), transaction.atomic(using="other"):
+        world.insert(1)
+        publish(world.client, "orders.created", {"order": 1})
+        world.insert(2, "other")
+        publish(world.client, "orders.created", {"order": 2}, using="other")
+        with connections["default"].cursor() as cursor:
+            # Behind Django's back, so that only the marker tells.
+            cursor.execute("SAVEPOINT by_hand")
+            publish(world.client, "orders.created", {"order": 3})
+            cursor.execute("ROLLBACK TO SAVEPOINT by_hand")
+    assert world.orders() == [1]
+    assert world.orders("other") == [2]
+    assert world.published() == [1, 2]
+
+
+def a_test_case_of_djangos_is_allowed_around_it(world: World) -> None:
+    import unittest
+
+    from django.db import connection
+    from django.test import TestCase
+
+    class OrdersTest(TestCase):
+        def test_it(self) -> None:
+            with world.client.transaction(connection) as tx:
+                world.insert(1)
+                tx.publish("orders.created", {"order": 1})
+            assert world.orders() == [1]
+            with suppress(KeyError), world.client.transaction(connection) as tx:
+                world.insert(2)
+                tx.publish("orders.created", {"order": 2})
+                raise KeyError
+            assert world.orders() == [1]
+
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(OrdersTest).run(result)
+    assert result.wasSuccessful(), result.errors + result.failures
+    assert world.published() == [1]
+    assert world.orders() == []
+
+
+def a_commit_without_an_answer_is_left_to_check_back(world: World) -> None:
+    from django.db import connection
+
+    from aftercommit.sdk import CommitUncertain
+    from tests.servers.proxy import FORWARD, Fate, Fault, FaultProxy
+
+    if connection.vendor == "sqlite":
+        return
+    port, fates = connection.settings_dict["PORT"], [Fault(Fate.CUT), Fault(Fate.LOSE_ANSWER)]
+
+    def decide(piece: bytes) -> Fault:
+        # A connection begins with other statements in which the word occurs.
+        return fates.pop() if fates and piece.rstrip(b"\0").endswith(b"COMMIT") else FORWARD
+
+    with FaultProxy(port, decide) as proxy:
+        for number in (1, 2):
+            connection.close()
+            connection.settings_dict["PORT"] = proxy.port
+            with suppress(CommitUncertain), world.client.transaction(connection) as tx:
+                world.insert(number)
+                tx.publish("orders.created", {"order": number})
+            assert world.published() == []
+    assert not fates
+    connection.close()
+    connection.settings_dict["PORT"] = port
+    world.settle()
+    assert world.orders() == world.published() == [1]
+
+
 def the_inbox_works_once(world: World) -> None:
     from django.db import connection
 
@@ -236,6 +310,9 @@ SCENARIOS = (
     publishing_goes_with_somebody_elses_atomic,
     publishing_outside_of_an_atomic_is_refused,
     a_message_that_is_not_prepared_dooms_the_block_even_if_the_error_is_caught,
+    publishing_has_its_own_savepoints_and_databases,
+    a_test_case_of_djangos_is_allowed_around_it,
+    a_commit_without_an_answer_is_left_to_check_back,
     the_inbox_works_once,
 )
 
