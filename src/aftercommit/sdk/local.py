@@ -5,7 +5,8 @@ rolled back and cancelled, barrier first; whatever goes wrong in or after COMMIT
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from aftercommit import wire
 from aftercommit.sdk.answers import BatchResult
@@ -14,7 +15,7 @@ from aftercommit.sdk.databases.port import Handle, Misused
 from aftercommit.sdk.databases.savepoints import Moment
 from aftercommit.sdk.errors import AfterCommitClientError, IdConflict, RolledBack, Unavailable, Unreachable
 from aftercommit.sdk.giving_up import give_up
-from aftercommit.sdk.markers import mark_committed, read_markers
+from aftercommit.sdk.markers import mark_committed, mark_superseded, read_markers
 from aftercommit.sdk.outbox import Fallback, store
 from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.points import Point, Probe
@@ -109,6 +110,7 @@ class LocalTransaction:
             self._ended = True
             await self._prepare(fresh)
             await self._mark(fresh)
+            await self._supersede(fresh)
             await self._require_early_markers()
             await self._require_proof()
             self._probe(Point.BEFORE_COMMIT)
@@ -189,13 +191,16 @@ class LocalTransaction:
     async def _mark(self, messages: Sequence[wire.PrepareRequest]) -> None:
         if not messages:
             return
-        try:
+        with _marking():
             await mark_committed(self._handle, [_id(each) for each in messages])
-        except Exception as error:
-            if failure_of(error) is Failure.DUPLICATE:
-                raise _MarkerTaken from error
-            raise
         await store(self._handle, [each for each in messages if each.id in self._stored])
+
+    async def _supersede(self, fresh: Sequence[wire.PrepareRequest]) -> None:
+        """An earlier run that published what this one does not would otherwise not be met, and commit as well."""
+        published = {each.id for each in (*self._early, *fresh)}
+        earlier = [each for each in self._unit.message_ids if each not in published] if self._unit.is_retry else []
+        with _marking():
+            await mark_superseded(self._handle, earlier)
 
     async def _require_early_markers(self) -> None:
         """A transaction that was rolled back inside the block, or is aborted, would commit without its markers."""
@@ -216,7 +221,7 @@ class LocalTransaction:
             # Cancelled, or the process is ending: no calls now, check-back settles it.
             raise error
         met, repetition = self._met_another(error), self._may_be_a_repetition(error)
-        outcomes = await self._give_up(earlier_runs_too=repetition)
+        outcomes = await self._give_up(earlier_runs_too=met or repetition)
         if (met or repetition) and Outcome.COMMITTED in outcomes.values():
             self.already_done = True
             return
@@ -289,6 +294,16 @@ class LocalTransaction:
             self._confirm_later(message_ids)
         else:
             await tell("confirm", self._service.confirm(message_ids))
+
+
+@contextmanager
+def _marking() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if failure_of(error) is Failure.DUPLICATE:
+            raise _MarkerTaken from error
+        raise
 
 
 def _id(message: wire.PrepareRequest) -> str:

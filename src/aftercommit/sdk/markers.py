@@ -28,8 +28,20 @@ async def mark_committed(handle: Handle, message_ids: Sequence[str]) -> None:
     Whatever this raises, the transaction must be rolled back: an INSERT with OR IGNORE, or a transaction that goes on
     after the error, would commit what a check has ruled out.
     """
+    await _mark(handle, message_ids, Outcome.COMMITTED)
+
+
+async def mark_superseded(handle: Handle, message_ids: Sequence[str]) -> None:
+    """Insert `rolled_back` into the open transaction for what an earlier run published, so that only one can commit.
+
+    Whatever this raises, the transaction must be rolled back.
+    """
+    await _mark(handle, message_ids, Outcome.ROLLED_BACK)
+
+
+async def _mark(handle: Handle, message_ids: Sequence[str], outcome: Outcome) -> None:
     for chunk in in_chunks(message_ids):
-        parameters = [value for each in chunk for value in (each, Outcome.COMMITTED.value)]
+        parameters = [value for each in chunk for value in (each, outcome.value)]
         await handle.execute(handle.dialect.mark(len(chunk)), parameters)
 
 

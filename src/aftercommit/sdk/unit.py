@@ -17,8 +17,8 @@ class Unit:
                 session.add(Order(number=42))
                 tx.publish("orders.created", {"order": 42})
 
-    A unit is used by one run at a time, and every run publishes the same messages in the same order. Their payloads
-    should be the same too: the first run's number of a row that was rolled back is not the second's.
+    A unit is used by one run at a time, and every run should publish the same messages in the same order, with the
+    same payloads: the first run's number of a row that was rolled back is not the second's.
 
     A run that was rolled back for good, which the barrier knows, gives its ids up: the next run takes new ones.
     """

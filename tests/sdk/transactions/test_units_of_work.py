@@ -193,3 +193,28 @@ def test_a_barrier_that_fails_leaves_the_settings_of_the_connection_as_they_were
     with pytest.raises(sqlite3.OperationalError), tx:
         pass
     assert connection.execute("PRAGMA busy_timeout").fetchone() == before
+
+
+def test_a_retry_that_publishes_nothing_still_finds_out_that_the_first_run_committed(service, connection, other):
+    unit = Unit()
+    message_id = lose_a_commit_that_took_effect(service, connection, unit)
+    with Transaction(service, handle_of(connection), unit=unit) as tx:
+        connection.execute("INSERT INTO orders VALUES (2)")
+    assert tx.already_done
+    assert orders(other) == [1]
+    assert service.told[-1] == ("confirm", (message_id,))
+
+
+def test_what_a_retry_did_not_publish_again_can_never_commit_after_it(service, connection, other):
+    unit = Unit()
+    lost = Commits(connection, ConnectionResetError("lost"), takes_effect=False)
+    with pytest.raises(CommitUncertain), Transaction(service, lost, unit=unit) as tx:
+        first, second = tx.publish("orders.created", {}), tx.publish("mails.due", {})
+    with Transaction(service, handle_of(connection), unit=unit) as tx:
+        tx.publish("orders.created", {})
+    assert not tx.already_done
+    assert dict(other.execute("SELECT message_id, outcome FROM aftercommit_outcome")) == {
+        first: "committed",
+        second: "rolled_back",
+    }
+    assert service.ids("confirm") == [first]
