@@ -21,6 +21,7 @@ from aftercommit.sdk.service import AsyncBatchCalls, AsyncService, BatchCalls, B
 
 PAUSE_SECONDS: Final = 5.0
 _PAGE: Final = 100
+_TOO_OLD: Final = "id_out_of_range"
 
 _log = logging.getLogger("aftercommit.outbox")
 
@@ -113,9 +114,18 @@ async def _relay(service: Service, database: Database) -> int:
 async def _hand_over(service: Service, messages: Sequence[wire.PrepareRequest]) -> list[str]:
     """The ids that the service has, confirmed."""
     prepared = await service.prepare(messages)
-    ids = [each.id or "" for each, result in zip(messages, prepared, strict=True) if _is_done("prepare", result.error)]
+    ids = [
+        each.id or ""
+        for each, result in zip(messages, prepared, strict=True)
+        if _is_too_old(result.error) or _is_done("prepare", result.error)
+    ]
     confirmed = await service.confirm(ids) if ids else []
     return [each for each, result in zip(ids, confirmed, strict=True) if _is_done("confirm", result.error)]
+
+
+def _is_too_old(error: Exception | None) -> bool:
+    """Too old to be prepared; it may have been, when the service could not be heard, and then it can be confirmed."""
+    return isinstance(error, Refused) and error.code == _TOO_OLD
 
 
 def _is_done(verb: str, error: Exception | None) -> bool:

@@ -4,8 +4,9 @@ import sqlite3
 
 import pytest
 
+from aftercommit.sdk.answers import BatchResult
 from aftercommit.sdk.databases.adapt import handle_of
-from aftercommit.sdk.errors import IdConflict
+from aftercommit.sdk.errors import IdConflict, Invalid, NotFound
 from aftercommit.sdk.outbox import Fallback, OutboxRelay
 from aftercommit.sdk.transaction import Transaction
 from aftercommit.sdk.transaction_errors import NotPrepared
@@ -122,6 +123,20 @@ def test_a_relay_that_is_not_heard_keeps_everything(service, connection, other, 
     with pytest.raises(type(unreachable())):
         OutboxRelay(service, lambda: connect(other)).run_once()
     assert waiting(other) == [message_id]
+
+
+@pytest.mark.parametrize("was_received", [True, False])
+def test_one_that_is_too_old_to_be_prepared_is_confirmed_if_it_had_been_received(
+    service, connection, other, fallback, was_received
+):
+    service.answers["prepare"] = unreachable()
+    message_id = publish(service, connection, fallback, 1)
+    service.answers["prepare"] = lambda each: BatchResult(id=each, error=Invalid("id_out_of_range", "Too old."))
+    if not was_received:
+        service.answers["confirm"] = refused(NotFound)
+    assert OutboxRelay(service, lambda: connect(other)).run_once() == was_received
+    assert service.ids("confirm") == [message_id]
+    assert waiting(other) == ([] if was_received else [message_id])
 
 
 def ok(message_id: str):
