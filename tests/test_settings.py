@@ -104,3 +104,37 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 )
 def test_loopback_is_told_from_the_rest(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://",
+        "nats://127.0.0.1:4222",
+        "nats://broker",
+        "tls://me:secret@broker:4222",
+        "nats://a:4222,nats://b:4222",
+    ],
+)
+def test_a_broker_this_version_can_use_is_taken(url: str) -> None:
+    assert load(environment={"AFTERCOMMIT_BROKER": url}).broker == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "kafka://me:secret@broker:9092",
+        "amqp://me:secret@broker",
+        "redis://broker",
+        "nats://",
+        "nats://me:secret@broker:port",
+        "nats://broker:4222/path",
+        "nats://a:4222,kafka://b",
+        "broker",
+        "",
+    ],
+)
+def test_a_broker_this_version_cannot_use_is_refused_without_showing_a_password(url: str) -> None:
+    said = complaint(broker=url)
+    assert "broker is a" in said
+    assert "secret" not in said

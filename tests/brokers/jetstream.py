@@ -7,10 +7,9 @@ from typing import Any
 
 import nats
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
 
 from aftercommit.brokers.nats import NatsBroker
-from aftercommit.brokers.nats_topology import STREAM, consumer_name, subject
+from aftercommit.brokers.nats_topology import STREAM, consumer_name, find_consumer, subject
 from aftercommit.clocks import SystemClock, new_id
 from aftercommit.testing.observer import RecordingObserver
 from tests.brokers.waiting import until
@@ -80,11 +79,7 @@ async def until_consumer(context: JetStreamContext, name: str, *, there: bool = 
 
 async def has_consumer(context: JetStreamContext, name: str) -> bool:
     """Whether the stream has a consumer of that name."""
-    try:
-        await context.consumer_info(STREAM, name)
-    except NotFoundError:
-        return False
-    return True
+    return await find_consumer(context, name) is not None
 
 
 async def until_empty(context: JetStreamContext) -> None:

@@ -206,6 +206,21 @@ async def test_a_server_that_accepts_connections_and_says_nothing_does_not_hold_
             await each.wait_closed()
 
 
+async def test_what_does_not_speak_nats_is_trouble_like_any_other() -> None:
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"INFO nonsense\r\nHTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    stranger = await asyncio.start_server(greet, "127.0.0.1", 0)
+    broker = make_broker(f"nats://127.0.0.1:{stranger.sockets[0].getsockname()[1]}")
+    await broker.open()
+    await until(lambda: "cannot be reached" in (broker.trouble or ""))
+    await broker.close()
+    stranger.close()
+
+
 async def test_who_is_not_let_in_is_told_so() -> None:
     class Locked(Nats):
         def command(self) -> list[str]:

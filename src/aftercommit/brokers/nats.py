@@ -134,6 +134,8 @@ class NatsBroker:
         return in_the_way
 
     async def _ensure(self, client: Client, topic: str, aimed: frozenset[str] = frozenset()) -> str | None:
+        if self._topology.is_ready(topic, aimed):
+            return None
         jetstream = client.jetstream(timeout=self._publish_seconds)
         patience = asyncio.timeout(self._publish_seconds)
         self._patience.add(patience)
@@ -149,6 +151,9 @@ class NatsBroker:
             return f"JetStream did not set up topic {topic!r} within {self._publish_seconds:g} s."
         except (Misplaced, OSError, NatsError) as error:
             return str(error)
+        except (TypeError, KeyError, ValueError) as error:
+            # The client stumbles over an answer it did not expect: the server's doing, and nothing of the message.
+            return f"JetStream's answer about topic {topic!r} cannot be read ({type(error).__name__}: {error})."
         finally:
             self._patience.discard(patience)
         return None
@@ -209,6 +214,8 @@ class NatsBroker:
         left = until - self._clock.monotonic()
         if left <= 0:
             return False
+        if not self._slices.locked():
+            return await self._slices.acquire()
         try:
             async with asyncio.timeout(left):
                 return await self._slices.acquire()

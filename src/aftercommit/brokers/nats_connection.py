@@ -108,7 +108,8 @@ class Connection:
                 # By its own deadline: the client's are per step, and there are several.
                 async with asyncio.timeout(CONNECT_SECONDS) as self._connecting:
                     await self._connect(client)
-            except (OSError, NatsError, TimeoutError) as error:
+            except (OSError, NatsError, TimeoutError, ValueError, KeyError) as error:
+                # The last two: what speaks there is not NATS.
                 failures += 1
                 self._connecting = None
                 await _let_go(client)

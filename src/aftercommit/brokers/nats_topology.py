@@ -1,6 +1,7 @@
 """What the service sets up in JetStream: one stream, and a durable consumer for each subscription."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from nats.js import JetStreamContext, api
@@ -17,6 +18,8 @@ DUPLICATES_SECONDS: Final = 120.0
 # What was there a moment ago is not looked up again; what somebody removed is noticed that much later.
 TRUST_SECONDS: Final = 10.0
 
+_STREAM_SEEN: Final = ("", "")
+
 
 class Misplaced(Exception):
     """Something of that name is there already and is for something else; the text says what to do."""
@@ -28,8 +31,8 @@ class Topology:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._routes: dict[str, Route] = {}
-        # When the stream ("") or a consumer was last seen.
-        self._seen: dict[str, float] = {}
+        # When a subscription's consumer was last seen, by topic and subscription, and when the stream was.
+        self._seen: dict[tuple[str, str], float] = {}
         self._setting_up = asyncio.Lock()
 
     @property
@@ -41,50 +44,47 @@ class Topology:
         """Who receives a topic's messages from now on."""
         self._routes[route.topic] = route
         for each in (*route.subscriptions, *route.dropped):
-            self._seen.pop(consumer_name(route.topic, each), None)
+            self._seen.pop((route.topic, each), None)
 
     def forget(self) -> None:
         """Trust nothing seen so far: the server may have lost it."""
         self._seen.clear()
+
+    def is_ready(self, topic: str, aimed_at: frozenset[str] = frozenset()) -> bool:
+        """Whether everything was there a moment ago."""
+        route = self._routes.get(topic)
+        subscriptions = aimed_at if route is None else aimed_at.union(route.subscriptions)
+        dropped = route is not None and bool(route.dropped)
+        return not dropped and self._trusts(_STREAM_SEEN) and all(self._trusts((topic, each)) for each in subscriptions)
 
     async def ensure(self, jetstream: JetStreamContext, topic: str, aimed_at: frozenset[str] = frozenset()) -> None:
         """Make everything that a message of this topic needs, for those it is aimed at too; drop what was dropped.
 
         Raises what the client raises, and `Misplaced`.
         """
-        if self._is_ready(topic, aimed_at):
-            return
         # One after the other, or somebody with an older route makes again what another just dropped.
         async with self._setting_up:
-            if not self._trusts(""):
+            if not self._trusts(_STREAM_SEEN):
                 await _ensure_stream(jetstream)
-                self._see("")
+                self._see(_STREAM_SEEN)
             route = self._routes.get(topic, Route(topic=topic, subscriptions=()))
             for subscription in dict.fromkeys((*route.subscriptions, *sorted(aimed_at))):
-                name = consumer_name(topic, subscription)
-                if not self._trusts(name):
-                    await _ensure_consumer(jetstream, name, topic)
-                    self._see(name)
+                if not self._trusts((topic, subscription)):
+                    await _ensure_consumer(jetstream, consumer_name(topic, subscription), topic)
+                    self._see((topic, subscription))
             for subscription in route.dropped:
                 if subscription not in aimed_at:
-                    name = consumer_name(topic, subscription)
-                    self._seen.pop(name, None)
-                    await _remove_consumer(jetstream, name, topic)
+                    self._seen.pop((topic, subscription), None)
+                    await _remove_consumer(jetstream, consumer_name(topic, subscription), topic)
             if route.dropped and self._routes.get(topic) is route:
                 self._routes[topic] = Route(topic=topic, subscriptions=route.subscriptions)
 
-    def _is_ready(self, topic: str, aimed_at: frozenset[str]) -> bool:
-        route = self._routes.get(topic)
-        subscriptions = aimed_at if route is None else aimed_at.union(route.subscriptions)
-        dropped = route is not None and bool(route.dropped)
-        return not dropped and self._trusts("") and all(self._trusts(consumer_name(topic, e)) for e in subscriptions)
-
-    def _trusts(self, name: str) -> bool:
-        seen_at = self._seen.get(name)
+    def _trusts(self, what: tuple[str, str]) -> bool:
+        seen_at = self._seen.get(what)
         return seen_at is not None and self._clock.monotonic() < seen_at + TRUST_SECONDS
 
-    def _see(self, name: str) -> None:
-        self._seen[name] = self._clock.monotonic()
+    def _see(self, what: tuple[str, str]) -> None:
+        self._seen[what] = self._clock.monotonic()
 
 
 def subject(topic: str) -> str:
@@ -126,9 +126,8 @@ async def _ensure_stream(jetstream: JetStreamContext) -> None:
 
 
 async def _ensure_consumer(jetstream: JetStreamContext, name: str, topic: str) -> None:
-    try:
-        info = await jetstream.consumer_info(STREAM, name)
-    except NotFoundError:
+    info = await find_consumer(jetstream, name)
+    if info is None:
         await jetstream.add_consumer(
             STREAM,
             api.ConsumerConfig(
@@ -149,13 +148,23 @@ async def _ensure_consumer(jetstream: JetStreamContext, name: str, topic: str) -
 
 
 async def _remove_consumer(jetstream: JetStreamContext, name: str, topic: str) -> None:
-    try:
-        info = await jetstream.consumer_info(STREAM, name)
-        if _is_for(info.config, topic):
+    info = await find_consumer(jetstream, name)
+    if info is not None and _is_for(info.config, topic):
+        # Gone meanwhile is as good.
+        with suppress(NotFoundError):
             await jetstream.delete_consumer(STREAM, name)
+
+
+async def find_consumer(jetstream: JetStreamContext, name: str) -> api.ConsumerInfo | None:
+    """The stream's consumer of that name; None if there is none, or no stream."""
+    try:
+        info: api.ConsumerInfo = await jetstream.consumer_info(STREAM, name)
     except NotFoundError:
-        # Gone already, or never made: a topic's implicit subscription for one.
-        return
+        return None
+    except TypeError:
+        # Of a consumer that is just being removed the server sends half an answer, and the client stumbles over it.
+        return None
+    return info
 
 
 def _is_for(config: api.ConsumerConfig, topic: str) -> bool:
