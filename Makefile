@@ -9,7 +9,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format bench clean
+.PHONY: help setup run demo test check format races bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ check: setup ## What CI runs: format, lint, types, tests
 format: setup ## Put the code in shape
 	$(BIN)/ruff check --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+races: setup ## Race transactions against checks for longer (ARGS="--races 20000 --seed 7")
+	$(BIN)/python -m tests.races $(ARGS)
 
 bench: setup ## Measure (BENCH=transactions for one, ARGS=... for the rest)
 	$(BIN)/python -m benchmarks $(if $(BENCH),--only $(BENCH)) $(ARGS)

@@ -9,9 +9,9 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from tests.races.evidence import figures, gathered
+from tests.races.evidence import figures, gathered, races
 from tests.races.journal import Journal, read_journals
-from tests.races.judge import Contradiction, find_contradictions
+from tests.races.judge import Contradiction, Evidence, find_contradictions
 from tests.races.ledger import Ledger
 from tests.races.nursery import Nursery
 from tests.races.places import read_tables, through_proxy
@@ -21,8 +21,6 @@ from tests.races.shops import DRIVERS, Place
 STOP_SECONDS: Final = 15.0
 HEAL_SECONDS: Final = 40.0
 _LOOK_AGAIN_SECONDS: Final = 0.02
-# The ledger counts messages checked while pending; of those a few were not under way any more.
-_SPARE: Final = 1.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +89,7 @@ class Campaign:
             self._race(nursery, ledger, proxy.place)
             self._heal(nursery, ledger)
             fates = proxy.fates()
-        evidence = gathered(
-            read_journals(self._folder), read_tables(self._place, self._terms.barrier), ledger.statuses()
-        )
+        evidence = self._evidence(ledger)
         return Report(
             self._terms,
             figures(evidence) | self._kills | fates,
@@ -109,11 +105,21 @@ class Campaign:
             self._start(nursery, ledger, CHECKER, number, proxied)
         until = time.monotonic() + self._terms.seconds_max
         strike_at = time.monotonic() + self._next_strike()
-        while ledger.raced < self._terms.races * _SPARE and time.monotonic() < until:
+        goal = self._terms.races
+        while time.monotonic() < until:
             time.sleep(_LOOK_AGAIN_SECONDS)
+            if ledger.raced >= goal:
+                # That counts messages checked while pending; of some the transaction was over by then.
+                missing = self._terms.races - races(self._evidence(ledger))
+                if missing <= 0:
+                    return
+                goal = ledger.raced + missing
             if time.monotonic() >= strike_at:
                 self._strike(nursery, ledger, proxied)
                 strike_at = time.monotonic() + self._next_strike()
+
+    def _evidence(self, ledger: Ledger) -> Evidence:
+        return gathered(read_journals(self._folder), read_tables(self._place, self._terms.barrier), ledger.statuses())
 
     def _next_strike(self) -> float:
         return self._chance.uniform(0.2, 1.8) * self._terms.kill_every_seconds

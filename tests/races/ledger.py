@@ -94,8 +94,8 @@ class Ledger:
                 if answer is None:
                     break
                 writer.write(json.dumps(answer).encode() + b"\n")
-        except (OSError, ValueError):
-            # A caller that was killed, perhaps in the middle of a line.
+        except (OSError, ValueError, asyncio.CancelledError):
+            # A caller that was killed, perhaps in the middle of a line; or all is over.
             self._journal.write("hung_up")
         finally:
             writer.transport.abort()

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from aftercommit.sdk import barrier, giving_up, local, markers
-from aftercommit.sdk.databases.dialects import OUTCOME_TABLE, Dialect
+from aftercommit.sdk.databases.dialects import MYSQL, OUTCOME_TABLE, Dialect
 from aftercommit.sdk.databases.failures import Failure, failure_of
 from aftercommit.sdk.databases.port import Database, Handle
 from aftercommit.sdk.outcomes import Outcome
@@ -55,6 +55,9 @@ def _take_for_rolled_back(failure: Failure) -> Callable[[], None]:
 
     def patch() -> None:
         careful = markers._rule_out
+        if failure is Failure.DUPLICATE:
+            # The probe would find most of what is there before the INSERT could fail on it.
+            object.__setattr__(MYSQL, "probe", None)
 
         async def careless(handle: Handle, message_id: str) -> Outcome:
             try:
