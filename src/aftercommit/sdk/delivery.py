@@ -11,7 +11,7 @@ from aftercommit.sdk.messages import PulledMessage
 
 _OWN: Final = "aftercommit-"
 # What the service and its transports add; the rest are the publisher's own headers.
-_ADDED: Final = (_OWN, "ce-", "ce_", "cloudevents:", "cloudevents_", "webhook-")
+_ADDED: Final = (_OWN, "ce-", "ce_", "cloudevents:", "cloudevents_", "webhook-", "nats-")
 _ADDED_NAMES: Final = frozenset({"content-type", "content-length", "host", "user-agent", "accept", "accept-encoding"})
 
 
