@@ -9,8 +9,11 @@ import pytest
 
 from aftercommit.sdk.databases.adapt import database_of, handle_of
 from aftercommit.sdk.transaction import AsyncTransaction, Transaction
-from tests.sdk.databases.drivers import Driver
+from tests.sdk.databases.drivers import NAMES, Driver
 from tests.sdk.transactions.recorder import Recorder
+
+
+AUTOCOMMIT = [name for name in NAMES if "autocommit" in name or name == "asyncpg"]
 
 
 class Undone(Exception):
@@ -103,9 +106,8 @@ async def test_a_transaction_that_goes_on_is_no_other(driver):
             assert moment.ended
 
 
+@pytest.mark.parametrize("driver_name", [name for name in NAMES if name not in AUTOCOMMIT])
 async def test_the_transaction_that_is_open_is_joined(driver):
-    if driver.name == "asyncpg" or "autocommit" in driver.name:
-        pytest.skip("Nothing is open there before we begin.")
     async with driver.connect() as target:
         await driver.run(target, "INSERT INTO orders VALUES (1)")
         handle = handle_of(target)
@@ -119,9 +121,8 @@ async def test_the_transaction_that_is_open_is_joined(driver):
     assert await numbers(driver) == [3]
 
 
+@pytest.mark.parametrize("driver_name", AUTOCOMMIT)
 async def test_autocommit_stays_autocommit(driver):
-    if "autocommit" not in driver.name and driver.name != "asyncpg":
-        pytest.skip("It is not in autocommit.")
     async with driver.connect() as target:
         handle = handle_of(target)
         await handle.begin()
