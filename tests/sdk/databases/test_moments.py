@@ -12,7 +12,6 @@ from aftercommit.sdk.transaction import AsyncTransaction, Transaction
 from tests.sdk.databases.drivers import NAMES, Driver
 from tests.sdk.transactions.recorder import Recorder
 
-
 AUTOCOMMIT = [name for name in NAMES if "autocommit" in name or name == "asyncpg"]
 
 
