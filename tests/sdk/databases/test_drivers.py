@@ -8,6 +8,7 @@ from aftercommit.sdk.markers import mark_committed, read_markers, settle
 from aftercommit.sdk.outcomes import Outcome
 from tests.sdk.databases.drivers import Driver
 
+ATTEMPTS = 500
 INSERT = "INSERT INTO orders (number) VALUES (1)"
 
 

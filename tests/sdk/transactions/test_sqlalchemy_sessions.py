@@ -91,6 +91,17 @@ def test_a_session_that_is_ended_inside_the_block_publishes_nothing(service, eng
     assert service.told == []
 
 
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_session_that_is_ended_by_a_statement_inside_the_block_publishes_nothing(service, engine, end):
+    with pytest.raises(TransactionEnded), Session(engine) as session, transaction(service, session) as tx:
+        session.add(Order(number=1))
+        tx.publish("orders.created", {})
+        session.flush()
+        session.execute(text(end))
+        session.add(Order(number=2))
+    assert service.told == []
+
+
 def test_a_savepoint_by_hand_on_a_connection_takes_its_messages_back(service, engine):
     with engine.connect() as connection, Transaction(service, handle_of(connection)) as tx:
         kept = tx.publish("orders.created", {})

@@ -54,10 +54,14 @@ class Savepoints:
         """A statement was sent; most have nothing to do with savepoints."""
         if statement[:1] not in _FIRST_LETTERS:
             return
-        if _END.match(statement):
-            self.ended()
-        elif found := _STATEMENT.match(statement):
+        self.saw_end(statement)
+        if found := _STATEMENT.match(statement):
             self._saw_savepoint(found)
+
+    def saw_end(self, statement: str) -> None:
+        """A statement was sent that may end the transaction."""
+        if statement[:1] in _FIRST_LETTERS and _END.match(statement):
+            self.ended()
 
     def _saw_savepoint(self, found: re.Match[str]) -> None:
         name = found["name"].strip('"`').lower()

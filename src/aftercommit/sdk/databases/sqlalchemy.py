@@ -93,7 +93,7 @@ class SessionHandle:
         """Join the transaction that is open, or begin one."""
         _require_top_level(self._session, nested=self._session.in_nested_transaction())
         await self.join()
-        self._watched.attach()
+        self._watched.attach(self._session.connection())
 
     async def join(self) -> None:
         """Be in the session's transaction, whoever commits it. Raises `Misused` where that commits nothing."""
@@ -215,7 +215,7 @@ class AsyncSessionHandle:
         connection = await self._session.connection()
         await connection.run_sync(lambda made: _require_commit(self._session.sync_session, made))
         await connection.run_sync(_require_transaction)
-        self._watched.attach()
+        await connection.run_sync(self._watched.attach)
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement of ours on the session's connection."""

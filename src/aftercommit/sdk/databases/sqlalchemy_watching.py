@@ -46,7 +46,8 @@ class WatchedConnection:
 class WatchedSession:
     """Tells `savepoints` what happens in one session, from `attach` to `detach`.
 
-    Not by statements: a session sends SAVEPOINT only when something is executed inside.
+    Savepoints not by statements: a session sends SAVEPOINT only when something is executed inside. But a COMMIT or
+    ROLLBACK that the user sends as a statement is no event of the session.
     """
 
     def __init__(self, session: Session) -> None:
@@ -54,9 +55,12 @@ class WatchedSession:
         self._session = session
         self._attached = False
         self._connections: set[Connection] = set()
+        self._listened: list[Connection] = []
 
-    def attach(self) -> None:
-        """Listen, if not yet."""
+    def attach(self, connection: Connection | None = None) -> None:
+        """Listen, if not yet, to the session and to the connection that it has already."""
+        if connection is not None:
+            self._listen_to(connection)
         if not self._attached:
             self._attached = True
             for name, listener in self._listeners():
@@ -69,6 +73,7 @@ class WatchedSession:
             for name, listener in self._listeners():
                 event.remove(self._session, name, listener)
             self._connections.clear()
+        self._listen_no_more()
 
     def require_one_connection(self) -> None:
         """Raises `Misused` where the session's transaction is several, of which each commits for itself."""
@@ -90,6 +95,19 @@ class WatchedSession:
 
     def _begun(self, _session: Session, _transaction: SessionTransaction, connection: Connection) -> None:
         self._connections.add(connection)
+        self._listen_to(connection)
+
+    def _listen_to(self, connection: Connection) -> None:
+        if connection not in self._listened:
+            self._listened.append(connection)
+            event.listen(connection, "before_cursor_execute", self._saw)
+
+    def _listen_no_more(self) -> None:
+        while self._listened:
+            event.remove(self._listened.pop(), "before_cursor_execute", self._saw)
+
+    def _saw(self, _connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:
+        self.savepoints.saw_end(statement)
 
     def _created(self, _session: Session, transaction: SessionTransaction) -> None:
         if transaction.nested:
@@ -102,6 +120,7 @@ class WatchedSession:
             # Every flush has a transaction of its own too, inside the one that is meant.
             self.savepoints.ended()
             self._connections.clear()
+            self._listen_no_more()
 
     def _rolled_back(self, _session: Session, transaction: SessionTransaction) -> None:
         if transaction.nested:
