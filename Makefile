@@ -3,6 +3,8 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Test processes at a time: most tests wait for servers and clocks most of the time.
+JOBS  := 2
 CODE  := src tests $(wildcard benchmarks examples)
 # Only used to make the virtual environment: python3.11 if it is there, else a python3 that is new enough.
 PYTHON ?= $(shell for python in python3.11 python3; do \
@@ -29,7 +31,7 @@ demo: setup ## Watch messages go through a whole life (ARGS=...)
 	$(BIN)/aftercommit demo $(ARGS)
 
 test: setup ## Run every test (ARGS="tests/domain -k lifecycle")
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: setup ## What CI runs: format, lint, types, tests
 	$(BIN)/ruff format --check $(CODE)
