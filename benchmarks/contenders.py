@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx2
 
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.async_http_transport import AsyncHttpTransport
-from aftercommit.sdk.exchange import Request
-from aftercommit.sdk.http_transport import HttpTransport
-from aftercommit.sdk.transports import AsyncTransport, Transport
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import Request
+from aftercommit.sdk.transports.async_http_transport import AsyncHttpTransport
+from aftercommit.sdk.transports.http_transport import HttpTransport
+from aftercommit.sdk.transports.port import AsyncTransport, Transport
 
 _HEAD_END = b"\r\n\r\n"
 

@@ -18,12 +18,12 @@ import msgspec
 import uvloop
 
 from aftercommit.sdk import AsyncClient, Client
+from aftercommit.sdk.clients.exchange import Request
 from aftercommit.sdk.databases.adapt import handle_of
-from aftercommit.sdk.exchange import Request
-from aftercommit.sdk.http_transport import HttpTransport
 from aftercommit.sdk.service import BlockingService
 from aftercommit.sdk.tables import ddl
-from aftercommit.sdk.transaction import Transaction
+from aftercommit.sdk.transactions.transaction import Transaction
+from aftercommit.sdk.transports.http_transport import HttpTransport
 from benchmarks.node import Node
 from tests.servers.databases import FreshDatabase
 from tests.servers.postgres import Postgres

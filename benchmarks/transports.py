@@ -19,7 +19,7 @@ from time import perf_counter, process_time
 import msgspec
 import uuid_utils
 
-from aftercommit.sdk.exchange import Request
+from aftercommit.sdk.clients.exchange import Request
 from benchmarks.contenders import AWAITABLE, BLOCKING
 from benchmarks.http import Run
 from benchmarks.node import Node

@@ -92,7 +92,7 @@ ALLOWED_IMPORTS = [
     ("sdk/client.py", "from aftercommit.signatures import verify"),
     ("service/intake.py", "from aftercommit.ports.store import Store"),
     ("assembly.py", "from aftercommit.stores.memory import MemoryStore"),
-    ("cli/demo.py", "from aftercommit.sdk.client import Client"),
+    ("cli/demo.py", "from aftercommit.sdk.clients.client import Client"),
     ("api/routes.py", "import json, starlette.routing"),
     ("__main__.py", "from aftercommit.cli.main import main"),
 ]
@@ -119,7 +119,7 @@ def test_the_domain_may_use_the_standard_library_and_msgspec(planted):
 
 
 def test_an_import_in_the_root_is_found(planted):
-    tree = planted({f"{PACKAGE}/__init__.py": "from aftercommit.sdk.client import Client"})
+    tree = planted({f"{PACKAGE}/__init__.py": "from aftercommit.sdk.clients.client import Client"})
 
     assert len(floors.the_root_imports_nothing(tree)) == 1
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from aftercommit.cli.main import main
-from aftercommit.sdk.transports import Scripted, ScriptedTransport
+from aftercommit.sdk.transports.port import Scripted, ScriptedTransport
 
 
 class CommandLine:

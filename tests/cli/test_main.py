@@ -12,8 +12,8 @@ from aftercommit.cli.exit_codes import EXIT_CODES_HELP, ExitCode
 from aftercommit.cli.main import main
 from aftercommit.domain.errors import ConfigurationError, Inconsistency
 from aftercommit.sdk import Conflict, Denied, Invalid, NotFound, RolledBack, Unavailable, Unexpected, Unreachable
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.exchange import NoAnswer
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer
 from tests.sdk.answering import ID, refused
 
 

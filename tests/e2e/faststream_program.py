@@ -11,11 +11,11 @@ from faststream import AckPolicy, FastStream
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from aftercommit.sdk.async_client import AsyncClient
+from aftercommit.sdk.clients.async_client import AsyncClient
 from aftercommit.sdk.consumer.faststream import InboxMiddleware, Received, Tx, require_safe
-from aftercommit.sdk.inbox import AsyncInbox
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Fail, RetryLater
+from aftercommit.sdk.consumer.inbox import AsyncInbox
+from aftercommit.sdk.consumer.receipts import Fail, RetryLater
+from aftercommit.sdk.transactions.points import Point
 
 SUBSCRIPTION = "stock"
 POLICY = AckPolicy.NACK_ON_ERROR

@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from aftercommit.sdk.async_client import AsyncClient
-from aftercommit.sdk.client import Client
+from aftercommit.sdk.clients.async_client import AsyncClient
+from aftercommit.sdk.clients.client import Client
 from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
-from aftercommit.sdk.receipts import Fail, RetryLater
+from aftercommit.sdk.consumer.receipts import Fail, RetryLater
 
 FOLDER = Path(os.environ["SHOP_FOLDER"])
 DATABASE = FOLDER / "stock.db"

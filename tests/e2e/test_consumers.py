@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aftercommit import wire
-from aftercommit.sdk.client import Client
+from aftercommit.sdk.clients.client import Client
 from tests.e2e.names import fresh
 from tests.e2e.node import Node, plain_environment
 from tests.e2e.waiting import eventually

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aftercommit import wire
-from aftercommit.sdk.client import Client
+from aftercommit.sdk.clients.client import Client
 from tests.e2e.faststream_brokers import Carrier, KafkaCarrier, NatsCarrier, RabbitMQCarrier, RedisCarrier
 from tests.e2e.faststream_program import SUBSCRIPTION
 from tests.e2e.names import fresh

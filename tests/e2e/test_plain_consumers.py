@@ -14,10 +14,10 @@ from celery.contrib.testing.worker import start_worker
 from celery.signals import setup_logging
 
 from aftercommit import wire
-from aftercommit.sdk.client import Client
-from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.inbox import Inbox
-from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
+from aftercommit.sdk.clients.client import Client
+from aftercommit.sdk.consumer.delivery import Delivery
+from aftercommit.sdk.consumer.inbox import Inbox
+from aftercommit.sdk.consumer.receipts import Fail, Receipt, RetryLater
 from tests.e2e.names import fresh
 from tests.e2e.node import Node
 

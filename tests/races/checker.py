@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from aftercommit.sdk.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.barrier.barrier import AsyncBarrier, Barrier
 from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.errors import Unreachable
 from aftercommit.wire import Check

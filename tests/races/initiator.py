@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.databases.adapt import handle_of
-from aftercommit.sdk.points import Point, Probe, no_probe
 from aftercommit.sdk.service import Service
-from aftercommit.sdk.transaction import AsyncTransaction, Transaction, handle_for
-from aftercommit.sdk.transaction_errors import CommitUncertain, NotPrepared, RuledOut, TransactionEnded
-from aftercommit.sdk.unit import Unit
+from aftercommit.sdk.transactions.points import Point, Probe, no_probe
+from aftercommit.sdk.transactions.transaction import AsyncTransaction, Transaction, handle_for
+from aftercommit.sdk.transactions.transaction_errors import CommitUncertain, NotPrepared, RuledOut, TransactionEnded
+from aftercommit.sdk.transactions.unit import Unit
 from tests.races.journal import Journal
 from tests.races.plan import Plan, Planned, think_seconds
 from tests.races.shops import Shop, is_of_a_database

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from aftercommit import wire
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.errors import Unreachable, error_of_item
 from aftercommit.wire import ItemError
 from tests.races.ledger import CONFIRMED, PENDING, ROLLED_BACK

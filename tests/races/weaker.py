@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from aftercommit.sdk import barrier, giving_up, local, markers
+from aftercommit.sdk.barrier import barrier, markers
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.databases.dialects import MYSQL, OUTCOME_TABLE, Dialect
 from aftercommit.sdk.databases.failures import Failure, failure_of
 from aftercommit.sdk.databases.port import Database, Handle
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.service import tell
+from aftercommit.sdk.transactions import giving_up, local
 
 
 def _switch_off() -> None:

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.exchange import NoAnswer, Request
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
 from aftercommit.wire import Problem
 
 ID = "01a20845-a5a1-72c7-be83-0cfa850d4999"

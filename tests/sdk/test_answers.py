@@ -17,8 +17,8 @@ from aftercommit.sdk import (
     Unavailable,
     Unexpected,
 )
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.transports import ScriptedTransport
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.transports.port import ScriptedTransport
 from tests.sdk.answering import ID, answered, refused
 
 REFUSALS = [

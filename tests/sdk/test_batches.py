@@ -6,20 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aftercommit import wire
-from aftercommit.sdk import (
-    Client,
-    Conflict,
-    Denied,
-    Invalid,
-    NotFound,
-    Refused,
-    RolledBack,
-    Unavailable,
-    batches,
-    loads,
-    new_message,
-)
-from aftercommit.sdk.transports import ScriptedTransport
+from aftercommit.sdk import Client, Conflict, Denied, Invalid, NotFound, Refused, RolledBack, Unavailable, new_message
+from aftercommit.sdk.clients import batches, loads
+from aftercommit.sdk.transports.port import ScriptedTransport
 from tests.sdk.answering import ID, OTHER_ID, answered
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from aftercommit import wire
 from aftercommit.sdk import AsyncClient, Client, new_message
-from aftercommit.sdk.transports import AsyncScriptedTransport, ScriptedTransport
+from aftercommit.sdk.transports.port import AsyncScriptedTransport, ScriptedTransport
 from tests.sdk.answering import ID, answered
 
 SEEN = {"id": ID, "status": "seen"}

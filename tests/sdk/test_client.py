@@ -6,7 +6,7 @@ import pytest
 
 from aftercommit import __version__
 from aftercommit.sdk import AsyncClient, Client
-from aftercommit.sdk.transports import AsyncScriptedTransport, ScriptedTransport
+from aftercommit.sdk.transports.port import AsyncScriptedTransport, ScriptedTransport
 from tests.sdk.answering import ID, OTHER_ID, STATUS, answered
 
 

@@ -17,9 +17,9 @@ from aftercommit.sdk import (
     Unexpected,
     Unreachable,
 )
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.exchange import NoAnswer
-from aftercommit.sdk.transports import ScriptedTransport
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer
+from aftercommit.sdk.transports.port import ScriptedTransport
 from tests.sdk.answering import ID, answered, refused
 
 LOST = NoAnswer("the connection was lost", perhaps_received=True)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aftercommit.sdk import AsyncClient, Client, NotFound, Unavailable, Unreachable
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.calls import confirm
-from aftercommit.sdk.exchange import Line, NoAnswer, Wait
-from aftercommit.sdk.transports import AsyncScriptedTransport, ScriptedTransport
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.calls import confirm
+from aftercommit.sdk.clients.exchange import Line, NoAnswer, Wait
+from aftercommit.sdk.transports.port import AsyncScriptedTransport, ScriptedTransport
 from tests.sdk.answering import ID, STATUS, Sleeper, answered, refused
 
 LOST = NoAnswer("the connection was lost", perhaps_received=True)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from aftercommit.sdk import Client
-from aftercommit.sdk.transports import ScriptedTransport
+from aftercommit.sdk.transports.port import ScriptedTransport
 from tests.sdk.answering import STATUS
 from tests.sdk.transports.asking import request
 

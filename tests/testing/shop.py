@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from aftercommit.sdk import Client, PulledMessage, Unreachable, new_id
-from aftercommit.sdk.outcomes import Outcome
-from aftercommit.sdk.points import Point
+from aftercommit.sdk.barrier.outcomes import Outcome
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing import InMemoryService
 from aftercommit.wire import Check
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from aftercommit.sdk.outcomes import Outcome
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.testing import InMemoryService
 from aftercommit.wire import Check
 

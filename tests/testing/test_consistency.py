@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from aftercommit.sdk import PulledMessage
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Fail
+from aftercommit.sdk.consumer.receipts import Fail
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing import CRASH_POINTS, InMemoryService
 from tests.testing.shop import TOPIC, BillsTwice, Declined, Forgets, PublishesEarly, PublishesLate, Shop
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from aftercommit.sdk import PulledMessage
-from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
+from aftercommit.sdk.consumer.delivery import Delivery
+from aftercommit.sdk.consumer.receipts import Fail, Receipt, RetryLater
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing import InMemoryService
 
 TOPIC = "orders.created"

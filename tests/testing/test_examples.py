@@ -15,10 +15,10 @@ import pytest
 import aftercommit.testing
 from aftercommit import testing
 from aftercommit.sdk import PulledMessage
-from aftercommit.sdk.barrier import Barrier
-from aftercommit.sdk.outcomes import Outcome
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Receipt
+from aftercommit.sdk.barrier.barrier import Barrier
+from aftercommit.sdk.barrier.outcomes import Outcome
+from aftercommit.sdk.consumer.receipts import Receipt
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing import InMemoryService
 
 CLASSES = [found for name in testing.__all__ if inspect.isclass(found := getattr(testing, name))]

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from aftercommit.sdk import Unreachable, new_message
-from aftercommit.sdk.exchange import NoAnswer, Request
-from aftercommit.sdk.points import Point
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing import CRASH_POINTS, Crash, Crashed, InMemoryService
 from aftercommit.testing.faults import Faults
 from tests.testing.shop import TOPIC, Shop

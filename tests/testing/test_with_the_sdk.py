@@ -11,11 +11,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from aftercommit.sdk import PulledMessage
-from aftercommit.sdk.barrier import AsyncBarrier, Barrier
-from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.inbox import AsyncInbox, Inbox
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Receipt
+from aftercommit.sdk.barrier.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.consumer.delivery import Delivery
+from aftercommit.sdk.consumer.inbox import AsyncInbox, Inbox
+from aftercommit.sdk.consumer.receipts import Receipt
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing import CRASH_POINTS, InMemoryService
 
 TOPIC = "orders.created"

@@ -42,7 +42,7 @@ from aftercommit.sdk import (
     new_id,
     new_message,
 )
-from aftercommit.sdk.binding import Binding
+from aftercommit.sdk.transactions.binding import Binding
 from aftercommit.testing import Drained, InMemoryService, Server
 from aftercommit.wire import Check
 

@@ -17,7 +17,7 @@ from typing import Any
 from faststream.rabbit import TestRabbitBroker
 
 from aftercommit import sdk
-from aftercommit.sdk.exchange import DEFAULT_URL
+from aftercommit.sdk.clients.exchange import DEFAULT_URL
 from aftercommit.wire import Check
 from tests.typing.docstrings import Documented
 from tests.typing.frameworks import particular_names

@@ -13,7 +13,7 @@ from tests.typing.scenery import run_example, run_failing
 # What users import: names of a module, or all of its `__all__`, or else of what is written in it.
 MODULES = {
     "aftercommit.sdk": (),
-    "aftercommit.sdk.binding": ("Binding",),
+    "aftercommit.sdk.transactions.binding": ("Binding",),
     "aftercommit.sdk.checkback.asgi": (),
     "aftercommit.sdk.checkback.django": (),
     "aftercommit.sdk.checkback.fastapi": (),

@@ -7,9 +7,9 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeAlias
 import click
 
 from aftercommit.sdk import Client
-from aftercommit.sdk.calls import path
-from aftercommit.sdk.exchange import DEFAULT_URL, TIMEOUT_SECONDS
-from aftercommit.sdk.transports import Transport
+from aftercommit.sdk.clients.calls import path
+from aftercommit.sdk.clients.exchange import DEFAULT_URL, TIMEOUT_SECONDS
+from aftercommit.sdk.transports.port import Transport
 
 P = ParamSpec("P")
 

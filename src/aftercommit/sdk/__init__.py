@@ -10,18 +10,21 @@ Importing this opens no socket and starts no thread. docs/sdk.md is the guide.
         client.confirm(message.id)
 """
 
-from aftercommit.sdk.answers import BatchResult
-from aftercommit.sdk.async_client import AsyncClient
-from aftercommit.sdk.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.barrier.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.checkback.asgi import CheckApp
 from aftercommit.sdk.checkback.pull import AsyncPullResponder, PullResponder
 from aftercommit.sdk.checkback.responder import CheckResponder
 from aftercommit.sdk.checkback.wsgi import CheckWsgiApp
-from aftercommit.sdk.client import Client
+from aftercommit.sdk.clients.answers import BatchResult
+from aftercommit.sdk.clients.async_client import AsyncClient
+from aftercommit.sdk.clients.client import Client
 from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
+from aftercommit.sdk.consumer.delivery import Delivery, NotOurs
 from aftercommit.sdk.consumer.handlers import NoHandler
+from aftercommit.sdk.consumer.inbox import AsyncInbox, Inbox
+from aftercommit.sdk.consumer.receipts import Fail, Receipt, RetryLater
 from aftercommit.sdk.databases.port import Misused
-from aftercommit.sdk.delivery import Delivery, NotOurs
 from aftercommit.sdk.errors import (
     AfterCommitClientError,
     AlreadyConfirmed,
@@ -38,21 +41,18 @@ from aftercommit.sdk.errors import (
     Unexpected,
     Unreachable,
 )
-from aftercommit.sdk.inbox import AsyncInbox, Inbox
 from aftercommit.sdk.messages import PulledMessage, StoredMessage, new_id, new_message
-from aftercommit.sdk.outbox import AsyncOutboxRelay, OutboxRelay
-from aftercommit.sdk.outcomes import Outcome
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
-from aftercommit.sdk.transaction import AsyncTransaction, Transaction
-from aftercommit.sdk.transaction_errors import (
+from aftercommit.sdk.transactions.outbox import AsyncOutboxRelay, OutboxRelay
+from aftercommit.sdk.transactions.points import Point
+from aftercommit.sdk.transactions.transaction import AsyncTransaction, Transaction
+from aftercommit.sdk.transactions.transaction_errors import (
     CommitUncertain,
     NotPrepared,
     RuledOut,
     TransactionEnded,
     TransactionError,
 )
-from aftercommit.sdk.unit import Unit
+from aftercommit.sdk.transactions.unit import Unit
 
 __all__ = [
     "AfterCommitClientError",

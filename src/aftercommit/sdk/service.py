@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import Protocol
 
 from aftercommit import wire
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.errors import AfterCommitClientError, RolledBack
 
 _log = logging.getLogger("aftercommit.transaction")

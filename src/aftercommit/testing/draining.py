@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from aftercommit import wire
-from aftercommit.sdk import calls
-from aftercommit.sdk.delivery import Delivery
+from aftercommit.sdk.clients import calls
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
+from aftercommit.sdk.consumer.delivery import Delivery
+from aftercommit.sdk.consumer.receipts import Fail, Receipt, RetryLater
 from aftercommit.sdk.errors import Refused
-from aftercommit.sdk.exchange import NoAnswer, Request
 from aftercommit.sdk.messages import PulledMessage
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing.faults import Faults
 from aftercommit.testing.inside import URL, Inside
 

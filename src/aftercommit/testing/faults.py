@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from aftercommit.sdk.exchange import NoAnswer, Request
-from aftercommit.sdk.points import Point
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
+from aftercommit.sdk.transactions.points import Point
 
 CRASH_POINTS: Final = tuple(Point)
 VERBS: Final = ("prepare", "confirm", "cancel", "complete", "fail", "status", "pull", "pull_checks", "answer_checks")

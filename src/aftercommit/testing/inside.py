@@ -2,8 +2,8 @@
 
 from typing import Final, TypeVar
 
-from aftercommit.sdk.calls import Call
-from aftercommit.sdk.exchange import Done, Line
+from aftercommit.sdk.clients.calls import Call
+from aftercommit.sdk.clients.exchange import Done, Line
 from aftercommit.sdk.messages import StoredMessage
 from aftercommit.testing.callers import Caller
 from aftercommit.testing.memory_node import MemoryNode

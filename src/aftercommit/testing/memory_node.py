@@ -16,8 +16,8 @@ from aftercommit.clocks import new_id, wall_ms
 from aftercommit.domain.lifecycle import LIVE
 from aftercommit.domain.message import DueKind, Message
 from aftercommit.ports.store import Search
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.exchange import NoAnswer, Request
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
 from aftercommit.sdk.messages import StoredMessage
 from aftercommit.service.caller import Caller
 from aftercommit.service.node import Backends, Chance, Node, Timing

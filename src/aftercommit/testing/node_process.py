@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from aftercommit.clocks import SystemClock
-from aftercommit.sdk.async_client import AsyncClient
-from aftercommit.sdk.client import Client
+from aftercommit.sdk.clients.async_client import AsyncClient
+from aftercommit.sdk.clients.client import Client
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 20.0

@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from aftercommit import wire
-from aftercommit.sdk import operations
-from aftercommit.sdk.async_client import AsyncClient
 from aftercommit.sdk.blocking import run_now
-from aftercommit.sdk.client import Client
+from aftercommit.sdk.clients import operations
+from aftercommit.sdk.clients.async_client import AsyncClient
+from aftercommit.sdk.clients.client import Client
 from aftercommit.sdk.messages import StoredMessage
-from aftercommit.sdk.points import Point
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing import checking, expectations
 from aftercommit.testing.callers import AsyncCaller, BlockingCaller, Caller, Errands, require_no_errand
 from aftercommit.testing.checkback import AnsweredCheck, CheckFunction, CheckSource, InProcessCheckback

@@ -2,9 +2,9 @@
 
 from concurrent.futures import CancelledError
 
-from aftercommit.sdk.answers import Response
 from aftercommit.sdk.blocking import run_now
-from aftercommit.sdk.exchange import NoAnswer, Request
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
 from aftercommit.testing.callers import Caller
 from aftercommit.testing.faults import Faults, verb_of
 from aftercommit.testing.loop_thread import LoopThread

@@ -7,7 +7,7 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from aftercommit.sdk.outcomes import Outcome
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.web import WebAnswer
 from aftercommit.signatures import new_secret
 from aftercommit.wire import Check

@@ -19,13 +19,13 @@ from django.test import AsyncRequestFactory, RequestFactory
 from fastapi import FastAPI
 from flask import Flask, request
 
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.checkback.asgi import CheckApp
 from aftercommit.sdk.checkback.django import check_view
 from aftercommit.sdk.checkback.fastapi import check_router
 from aftercommit.sdk.checkback.flask import check_blueprint
 from aftercommit.sdk.checkback.responder import CheckResponder
 from aftercommit.sdk.checkback.wsgi import CheckWsgiApp
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.web import BODY_BYTES_MAX
 from tests.sdk.checkback.asking import NEWER, ONE, OTHER, SECRET, TWO, Awaited, Known, call, check, read, signed
 from tests.sdk.checkback.serving import uvicorned, wsgiref_served

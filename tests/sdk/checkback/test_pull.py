@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.checkback.pull import WAIT_SECONDS, AsyncPullResponder, PullResponder
 from aftercommit.sdk.checkback.responder import CheckResponder
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.errors import Conflict, Denied, Unavailable, Unreachable
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.wire import Check, CheckResult
 from tests.sdk.checkback.asking import ONE, THREE, TWO, Awaited, Known, asked_about
 

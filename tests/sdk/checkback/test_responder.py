@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.checkback.responder import CheckResponder
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.web import BODY_BYTES_MAX, WebAnswer
 from aftercommit.signatures import BadSecret
 from tests.sdk.checkback.asking import (

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Any
 
-from aftercommit.sdk.delivery import Delivery
+from aftercommit.sdk.consumer.delivery import Delivery
 from aftercommit.sdk.messages import PulledMessage, new_id
 from tests.sdk.transactions.recorder import Recorder
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
 from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
-from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
+from aftercommit.sdk.consumer.receipts import Fail, Receipt, RetryLater
 from tests.sdk.consumer.pulled import TOPIC, AwaitedService, delivery
 
 INSERT = "INSERT INTO orders VALUES ({})"

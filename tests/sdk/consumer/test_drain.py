@@ -5,8 +5,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Fail
+from aftercommit.sdk.consumer.receipts import Fail
+from aftercommit.sdk.transactions.points import Point
 from aftercommit.testing import CRASH_POINTS, InMemoryService
 from tests.sdk.consumer.pulled import TOPIC
 

@@ -16,8 +16,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from aftercommit.sdk.consumer.faststream import InboxMiddleware, LossySubscriber, Received, Tx, require_safe
-from aftercommit.sdk.inbox import AsyncInbox, Inbox
-from aftercommit.sdk.receipts import Fail, RetryLater
+from aftercommit.sdk.consumer.inbox import AsyncInbox, Inbox
+from aftercommit.sdk.consumer.receipts import Fail, RetryLater
 from tests.sdk.consumer.pulled import TOPIC, AwaitedService
 
 HEADERS: dict[str, Any] = {

@@ -4,7 +4,7 @@ import pytest
 
 from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
 from aftercommit.sdk.consumer.handlers import NoHandler
-from aftercommit.sdk.receipts import Receipt
+from aftercommit.sdk.consumer.receipts import Receipt
 from tests.sdk.consumer.pulled import AwaitedService, delivery
 
 

@@ -17,7 +17,7 @@ import uvicorn
 from standardwebhooks import Webhook
 
 from aftercommit.sdk.consumer.consumer import AsyncConsumer, Consumer
-from aftercommit.sdk.receipts import Fail, RetryLater
+from aftercommit.sdk.consumer.receipts import Fail, RetryLater
 from aftercommit.signatures import BadSecret, new_secret
 from tests.sdk.consumer.pulled import TOPIC, AwaitedService, Service
 from tests.sdk.transactions.recorder import unreachable

@@ -75,8 +75,7 @@ def _sqlite(name: str, path: Any) -> Driver:
     def source() -> Any:
         if name == "aiosqlite":
             return aiosqlite.connect(path, timeout=0.2)
-        isolation_level = None if "autocommit" in name else "DEFERRED"
-        return sqlite3.connect(path, timeout=0.2, isolation_level=isolation_level)
+        return sqlite3.connect(path, timeout=0.2, isolation_level=None if "autocommit" in name else "DEFERRED")
 
     async def run(target: Any, statement: str) -> None:
         await _awaited(target.execute(statement))
@@ -136,7 +135,7 @@ async def _mysql(name: str, place: FreshDatabase) -> Driver:
     import asyncmy
     import pymysql
 
-    options = {
+    options: dict[str, Any] = {
         "host": place.host,
         "port": place.port,
         "user": place.user,

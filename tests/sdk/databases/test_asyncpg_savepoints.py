@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from aftercommit.sdk.outcomes import Outcome
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.tables import ddl
-from aftercommit.sdk.transaction import AsyncTransaction, handle_for
+from aftercommit.sdk.transactions.transaction import AsyncTransaction, handle_for
 from tests.sdk.transactions.recorder import Recorder
 
 

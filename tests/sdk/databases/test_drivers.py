@@ -2,10 +2,10 @@
 
 import pytest
 
+from aftercommit.sdk.barrier.markers import mark_committed, read_markers, settle
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.databases.adapt import database_of, handle_of
 from aftercommit.sdk.databases.failures import Failure, failure_of
-from aftercommit.sdk.markers import mark_committed, read_markers, settle
-from aftercommit.sdk.outcomes import Outcome
 from tests.sdk.databases.drivers import Driver
 
 ATTEMPTS = 500

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aftercommit.sdk.databases.adapt import database_of, handle_of
-from aftercommit.sdk.transaction import AsyncTransaction, Transaction
+from aftercommit.sdk.transactions.transaction import AsyncTransaction, Transaction
 from tests.sdk.databases.drivers import NAMES, Driver
 from tests.sdk.transactions.recorder import Recorder
 

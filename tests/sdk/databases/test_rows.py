@@ -61,7 +61,7 @@ async def test_psycopgs_row_factories_stay_the_users(place):
 async def test_asyncpgs_record_classes_stay_the_users(place):
     import asyncpg
 
-    class Named(asyncpg.Record):
+    class Named(asyncpg.Record):  # type: ignore[misc]  # asyncpg has no types
         """A record of the user's."""
 
     connection = await asyncpg.connect(place.url(), record_class=Named)

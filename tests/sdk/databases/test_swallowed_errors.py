@@ -1,10 +1,10 @@
 """A handler that swallows an error of its database: what is reported complete is there, whatever the driver hides."""
 
+from aftercommit.sdk.consumer.delivery import Delivery
+from aftercommit.sdk.consumer.inbox import AsyncInbox
+from aftercommit.sdk.consumer.receipts import Receipt
 from aftercommit.sdk.databases.adapt import database_of
 from aftercommit.sdk.databases.failures import Failure, failure_of
-from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.inbox import AsyncInbox
-from aftercommit.sdk.receipts import Receipt
 from tests.sdk.transactions.recorder import AwaitedRecorder, Recorder
 
 DELIVERY = Delivery(id="0192a8f0-0000-7000-8000-000000000001", topic="orders.created", body=b"{}")

@@ -14,10 +14,10 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, Engine, MetaData, create_engine, inspect, text
 
+from aftercommit.sdk.barrier.markers import mark_committed, settle
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.databases.adapt import database_of, handle_of
-from aftercommit.sdk.markers import mark_committed, settle
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.tables import create_tables, ddl, declare, drop_tables
 
 NAMES = ["aftercommit_inbox", "aftercommit_outbox", "aftercommit_outcome"]

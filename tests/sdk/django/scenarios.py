@@ -79,7 +79,7 @@ class World:
         """Let check-back find out about everything."""
         from django.db import connections
 
-        from aftercommit.sdk.barrier import Barrier
+        from aftercommit.sdk.barrier.barrier import Barrier
 
         self.service.answer_checks_with(Barrier(connections["default"]))
         self.service.run_checks()
@@ -238,7 +238,7 @@ def a_test_case_of_djangos_is_allowed_around_it(world: World) -> None:
     from django.db import connection
     from django.test import TestCase
 
-    class OrdersTest(TestCase):
+    class OrdersTest(TestCase):  # type: ignore[misc]  # Django has no types
         def test_it(self) -> None:
             with world.client.transaction(connection) as tx:
                 world.insert(1)

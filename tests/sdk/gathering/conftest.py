@@ -6,13 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from aftercommit.sdk import (
-    AsyncClient,
-    Client,
-    async_gathering,
-    blocking_gathering,
-)
-from aftercommit.sdk.gathering import Gathering
+from aftercommit.sdk import AsyncClient, Client
+from aftercommit.sdk.clients import async_gathering, blocking_gathering
+from aftercommit.sdk.clients.gathering import Gathering
 from tests.sdk.gathering.crowd import (
     COUNTED,
     Crowd,

@@ -6,7 +6,7 @@ from typing import Any
 from aftercommit.sdk import (
     Client,
 )
-from aftercommit.sdk.exchange import NoAnswer
+from aftercommit.sdk.clients.exchange import NoAnswer
 from tests.sdk.answering import AsyncGate, Gate, MemoryService, refused
 
 LOST = NoAnswer("the connection was lost", perhaps_received=True)

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftercommit.sdk import Denied, Invalid, NotFound, Unavailable, Unexpected, Unreachable, loads
-from aftercommit.sdk.gathering import Apart, Gathering, Parcel, Part
-from aftercommit.sdk.loads import Load, joined
+from aftercommit.sdk import Denied, Invalid, NotFound, Unavailable, Unexpected, Unreachable
+from aftercommit.sdk.clients import loads
+from aftercommit.sdk.clients.gathering import Apart, Gathering, Parcel, Part
+from aftercommit.sdk.clients.loads import Load, joined
 from aftercommit.wire import BatchAnswer, ItemResult, MessageStatus
 
 

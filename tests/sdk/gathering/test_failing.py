@@ -10,7 +10,7 @@ from aftercommit.sdk import (
     Unavailable,
     Unreachable,
 )
-from aftercommit.sdk.answers import Response
+from aftercommit.sdk.clients.answers import Response
 from tests.sdk.answering import refused
 from tests.sdk.gathering.crowd import LOST, TOO_LARGE, answers, batch, ends, single, until
 

@@ -6,15 +6,9 @@ import threading
 
 import pytest
 
-from aftercommit.sdk import (
-    AsyncClient,
-    Client,
-    Unreachable,
-    async_gathering,
-    blocking_gathering,
-    loads,
-)
-from aftercommit.sdk.gathering import Part
+from aftercommit.sdk import AsyncClient, Client, Unreachable
+from aftercommit.sdk.clients import async_gathering, blocking_gathering, loads
+from aftercommit.sdk.clients.gathering import Part
 from aftercommit.wire import MessageStatus
 from tests.sdk.gathering.crowd import (
     Crowd,

@@ -11,7 +11,7 @@ from aftercommit.sdk import (
     RolledBack,
     new_message,
 )
-from aftercommit.sdk.answers import Response
+from aftercommit.sdk.clients.answers import Response
 from tests.sdk.answering import Gate, MemoryService
 from tests.sdk.gathering.crowd import LOST, TOO_LARGE, Crowd, answers, batch, single, until
 
@@ -106,7 +106,7 @@ async def test_statuses_are_asked_for_together(crowd):
 
 
 async def test_a_message_too_large_for_any_batch_goes_by_itself(crowd, monkeypatch):
-    monkeypatch.setattr("aftercommit.sdk.loads.BATCH_BYTES_MAX", 200)
+    monkeypatch.setattr("aftercommit.sdk.clients.loads.BATCH_BYTES_MAX", 200)
     first = await crowd.joined("prepare", "t", 1, id="a")
     large = crowd.call("prepare", "t", "x" * 200, id="b")
     await until(lambda: crowd.gate.arrivals == 2)

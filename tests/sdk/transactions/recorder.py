@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aftercommit import wire
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.errors import AfterCommitClientError, IdConflict, NotFound, RolledBack, Unreachable
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from aftercommit.sdk.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.barrier.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.errors import NotFound
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.wire import Check
 from tests.sdk.transactions.recorder import refused, unreachable
 
@@ -141,6 +141,6 @@ async def test_the_barrier_for_asyncio_answers_the_same(path, other):
 
 
 def result(message_id: str, status: str):
-    from aftercommit.sdk.answers import BatchResult
+    from aftercommit.sdk.clients.answers import BatchResult
 
     return BatchResult(id=message_id, status=status)

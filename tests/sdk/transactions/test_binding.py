@@ -10,10 +10,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from aftercommit.sdk.binding import AwaitingService, Binding
 from aftercommit.sdk.messages import new_id
-from aftercommit.sdk.points import no_probe
-from aftercommit.sdk.transaction_errors import NotPrepared, RuledOut
+from aftercommit.sdk.transactions.binding import AwaitingService, Binding
+from aftercommit.sdk.transactions.points import no_probe
+from aftercommit.sdk.transactions.transaction_errors import NotPrepared, RuledOut
 from tests.sdk.transactions.recorder import Recorder, unreachable
 
 

@@ -4,18 +4,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from aftercommit.sdk.binding import Binding
+from aftercommit.sdk.clients.transacting import AsyncTransactions
 from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.messages import new_id
-from aftercommit.sdk.points import no_probe
-from aftercommit.sdk.transacting import AsyncTransactions
-from aftercommit.sdk.transaction_errors import RuledOut, TransactionEnded
+from aftercommit.sdk.transactions.binding import Binding
+from aftercommit.sdk.transactions.points import no_probe
+from aftercommit.sdk.transactions.transaction_errors import RuledOut, TransactionEnded
 from tests.sdk.transactions.recorder import AwaitedRecorder, Recorder
 
 
@@ -170,7 +171,8 @@ async def test_a_session_for_asyncio_that_is_closed_after_a_refused_commit_cance
 
 
 def test_what_is_no_session_cannot_be_bound(service, engine):
-    for target in (engine, sessionmaker(engine), object()):
+    targets: list[Any] = [engine, sessionmaker(engine), object()]
+    for target in targets:
         with pytest.raises(Misused, match="no session"):
             bind(service, target)
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from aftercommit.sdk.confirming import AsyncBackgroundConfirms, BackgroundConfirms
+from aftercommit.sdk.transactions.confirming import AsyncBackgroundConfirms, BackgroundConfirms
 
 PATIENCE_SECONDS = 10
 

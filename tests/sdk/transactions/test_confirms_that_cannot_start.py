@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from aftercommit.sdk.confirming import BackgroundConfirms
+from aftercommit.sdk.transactions.confirming import BackgroundConfirms
 
 PATIENCE_SECONDS = 10
 

@@ -7,11 +7,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 
-from aftercommit.sdk.delivery import Delivery, NotOurs
+from aftercommit.sdk.consumer.delivery import Delivery, NotOurs
+from aftercommit.sdk.consumer.inbox import AsyncInbox, Inbox
+from aftercommit.sdk.consumer.receipts import Fail, Receipt, RetryLater
 from aftercommit.sdk.errors import NotFound
-from aftercommit.sdk.inbox import AsyncInbox, Inbox
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
+from aftercommit.sdk.transactions.points import Point
 from tests.sdk.transactions.recorder import AwaitedRecorder, refused, unreachable
 
 DELIVERY = Delivery(id="m1", topic="orders.created", body=b'{"order": 1}')

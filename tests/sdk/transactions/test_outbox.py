@@ -4,12 +4,12 @@ import sqlite3
 
 import pytest
 
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.databases.adapt import handle_of
 from aftercommit.sdk.errors import IdConflict, Invalid, NotFound
-from aftercommit.sdk.outbox import Fallback, OutboxRelay
-from aftercommit.sdk.transaction import Transaction
-from aftercommit.sdk.transaction_errors import NotPrepared
+from aftercommit.sdk.transactions.outbox import Fallback, OutboxRelay
+from aftercommit.sdk.transactions.transaction import Transaction
+from aftercommit.sdk.transactions.transaction_errors import NotPrepared
 from tests.sdk.transactions.recorder import Recorder, refused, unreachable
 
 

@@ -4,10 +4,10 @@ import sqlite3
 
 import pytest
 
-from aftercommit.sdk.answers import BatchResult
-from aftercommit.sdk.barrier import Barrier
+from aftercommit.sdk.barrier.barrier import Barrier
+from aftercommit.sdk.clients.answers import BatchResult
+from aftercommit.sdk.consumer.inbox import Inbox
 from aftercommit.sdk.errors import NotFound
-from aftercommit.sdk.inbox import Inbox
 from tests.sdk.transactions.recorder import refused
 
 LONG_AGO = "2020-01-01 00:00:00.000"

@@ -11,8 +11,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from aftercommit.sdk.databases.adapt import handle_of
 from aftercommit.sdk.databases.port import Misused
-from aftercommit.sdk.transaction import Transaction
-from aftercommit.sdk.transaction_errors import TransactionEnded
+from aftercommit.sdk.transactions.transaction import Transaction
+from aftercommit.sdk.transactions.transaction_errors import TransactionEnded
 from tests.sdk.transactions.recorder import Recorder
 
 

@@ -10,10 +10,10 @@ from aftercommit.sdk.databases.adapt import handle_of
 from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.errors import IdConflict, RolledBack, Unreachable
 from aftercommit.sdk.messages import new_id
-from aftercommit.sdk.points import Point
-from aftercommit.sdk.transaction import Transaction, handle_for
-from aftercommit.sdk.transaction_errors import CommitUncertain, NotPrepared, RuledOut, TransactionEnded
-from aftercommit.sdk.unit import Unit
+from aftercommit.sdk.transactions.points import Point
+from aftercommit.sdk.transactions.transaction import Transaction, handle_for
+from aftercommit.sdk.transactions.transaction_errors import CommitUncertain, NotPrepared, RuledOut, TransactionEnded
+from aftercommit.sdk.transactions.unit import Unit
 from tests.sdk.transactions.recorder import Recorder, refused, unreachable
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.databases.adapt import handle_of
 from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.errors import RolledBack
-from aftercommit.sdk.transaction import Transaction
-from aftercommit.sdk.transaction_errors import CommitUncertain, TransactionEnded
-from aftercommit.sdk.unit import Unit
+from aftercommit.sdk.transactions.transaction import Transaction
+from aftercommit.sdk.transactions.transaction_errors import CommitUncertain, TransactionEnded
+from aftercommit.sdk.transactions.unit import Unit
 from tests.sdk.transactions.recorder import Recorder, refused
 
 
@@ -96,7 +96,7 @@ def test_ids_that_another_run_may_still_commit_are_kept(service, connection, oth
     lost = Commits(connection, busy(), takes_effect=False)
     with pytest.raises(sqlite3.OperationalError), Transaction(service, lost, unit=unit) as tx:
         first = tx.publish("orders.created", {})
-        lost.separate = Locked
+        setattr(lost, "separate", Locked)  # noqa: B010 - only this one
     assert service.ids("cancel") == []
     with Transaction(service, handle_of(connection), unit=unit) as tx:
         assert tx.publish("orders.created", {}) == first

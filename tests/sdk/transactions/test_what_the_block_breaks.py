@@ -10,13 +10,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from aftercommit.sdk.consumer.delivery import Delivery
+from aftercommit.sdk.consumer.inbox import Inbox
+from aftercommit.sdk.consumer.receipts import Receipt
 from aftercommit.sdk.databases.adapt import handle_of
 from aftercommit.sdk.databases.port import Misused
-from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.inbox import Inbox
 from aftercommit.sdk.messages import new_id
-from aftercommit.sdk.receipts import Receipt
-from aftercommit.sdk.transaction import AsyncTransaction, Transaction
+from aftercommit.sdk.transactions.transaction import AsyncTransaction, Transaction
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import asyncio
 import ssl
 from pathlib import Path
 
-from aftercommit.sdk.exchange import Request
-from aftercommit.sdk.http_transport import HttpTransport
+from aftercommit.sdk.clients.exchange import Request
+from aftercommit.sdk.transports.http_transport import HttpTransport
 
 HOPELESSLY_LONG = 30
 

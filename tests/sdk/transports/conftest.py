@@ -2,7 +2,7 @@
 
 import pytest
 
-from aftercommit.sdk.async_http_transport import AsyncHttpTransport
+from aftercommit.sdk.transports.async_http_transport import AsyncHttpTransport
 from tests.sdk.transports.asking import Blocking
 
 

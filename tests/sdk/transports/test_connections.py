@@ -9,9 +9,9 @@ import threading
 import pytest
 import uvloop
 
-from aftercommit.sdk.async_http_transport import AsyncHttpTransport
-from aftercommit.sdk.exchange import NoAnswer
-from aftercommit.sdk.http_transport import HttpTransport
+from aftercommit.sdk.clients.exchange import NoAnswer
+from aftercommit.sdk.transports.async_http_transport import AsyncHttpTransport
+from aftercommit.sdk.transports.http_transport import HttpTransport
 from tests.sdk.transports.asking import CERTIFICATE, request, secure_server
 from tests.sdk.transports.raw_server import OK, answering, answering_once, read_request, talking
 

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from aftercommit.sdk.exchange import NoAnswer
-from aftercommit.sdk.http_transport import HttpTransport, _Connection
+from aftercommit.sdk.clients.exchange import NoAnswer
+from aftercommit.sdk.transports.http_transport import HttpTransport, _Connection
 from tests.sdk.transports.asking import request, secure_server
 from tests.sdk.transports.raw_server import OK, answering, read_request, talking
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aftercommit.sdk import http11
-from aftercommit.sdk.exchange import NoAnswer, Request
-from aftercommit.sdk.http11 import AnswerReader, located, written
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
+from aftercommit.sdk.transports import http11
+from aftercommit.sdk.transports.http11 import AnswerReader, located, written
 
 
 def read(*pieces):

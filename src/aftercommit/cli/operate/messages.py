@@ -13,7 +13,7 @@ from aftercommit.cli.output import print_fields, print_heading, print_json, prin
 from aftercommit.domain.commands import CheckOutcome
 from aftercommit.domain.lifecycle import Status
 from aftercommit.sdk import Client, StoredMessage
-from aftercommit.sdk.operations import MessageFilters
+from aftercommit.sdk.clients.operations import MessageFilters
 from aftercommit.wire import MessageStatus, MessageSummary
 
 _PAGE_MAX: Final = 200

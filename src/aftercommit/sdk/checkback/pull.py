@@ -11,12 +11,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.checkback.responder import CheckResponder, results_of
 from aftercommit.sdk.checkback.verdicts import Answers, Verdicts
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.errors import AfterCommitClientError, Refused, Unavailable
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.wire import Check, CheckResult
 
 # The service holds an empty pull for this long; so long may a stop have to wait, for what was handed out is answered.

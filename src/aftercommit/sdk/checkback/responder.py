@@ -19,8 +19,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.checkback.verdicts import SECONDS, Answers, Rule, Verdicts
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.web import BODY_BYTES_MAX, Unacceptable, WebAnswer
 from aftercommit.signatures import ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, BadSignature, sign, verify
 from aftercommit.wire import Check, CheckResult, CheckResults

@@ -11,8 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.blocking import run_now
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.wire import Check
 
 # The service waits for 5 s; a barrier stops by itself after 3 s.

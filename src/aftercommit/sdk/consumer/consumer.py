@@ -5,15 +5,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from aftercommit.sdk.consumer.delivery import Delivery
 from aftercommit.sdk.consumer.handlers import CONCURRENCY, TIMEOUT_SECONDS, Handlers, Registered
+from aftercommit.sdk.consumer.inbox import AsyncInbox, AsyncWork, Inbox, Work
 from aftercommit.sdk.consumer.lanes import AsyncLane, Lane
 from aftercommit.sdk.consumer.pace import GRACE_SECONDS
 from aftercommit.sdk.consumer.pulling import AsyncPulling, AsyncSleep
 from aftercommit.sdk.consumer.pulling_threads import Pulling, Sleep
-from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.inbox import AsyncInbox, AsyncWork, Inbox, Work
+from aftercommit.sdk.consumer.receipts import Receipt
 from aftercommit.sdk.messages import PulledMessage
-from aftercommit.sdk.receipts import Receipt
 from aftercommit.sdk.service import AsyncBatchCalls, BatchCalls
 from aftercommit.sdk.web import BODY_BYTES_MAX, AsgiApp, WsgiApp
 

@@ -8,11 +8,11 @@ lose messages), and the field `__data__` of its entries in Redis streams.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, TypeAlias
 
+from aftercommit.sdk.consumer.delivery import Delivery
 from aftercommit.sdk.consumer.faststream_safety import LossySubscriber, require_safe
-from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.inbox import AsyncInbox
-from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
-from aftercommit.sdk.transaction import AsyncTransaction
+from aftercommit.sdk.consumer.inbox import AsyncInbox
+from aftercommit.sdk.consumer.receipts import Fail, Receipt, RetryLater
+from aftercommit.sdk.transactions.transaction import AsyncTransaction
 
 try:
     from faststream import BaseMiddleware, Context

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from aftercommit.sdk.delivery import Delivery
+from aftercommit.sdk.consumer.delivery import Delivery
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

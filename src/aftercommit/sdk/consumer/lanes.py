@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from aftercommit.sdk.consumer.delivery import Delivery
 from aftercommit.sdk.consumer.handlers import Registered
-from aftercommit.sdk.delivery import Delivery
-from aftercommit.sdk.inbox import AsyncInbox, AsyncWork, Inbox, Work
-from aftercommit.sdk.receipts import Receipt
+from aftercommit.sdk.consumer.inbox import AsyncInbox, AsyncWork, Inbox, Work
+from aftercommit.sdk.consumer.receipts import Receipt
 
 _log: Final = logging.getLogger("aftercommit.consumer")
 

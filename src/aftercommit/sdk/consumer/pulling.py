@@ -7,8 +7,8 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from aftercommit.sdk.consumer.handlers import Registered
 from aftercommit.sdk.consumer.pace import POLL_SECONDS, PULL_MAX, Pace, require_some
+from aftercommit.sdk.consumer.receipts import Receipt
 from aftercommit.sdk.messages import PulledMessage
-from aftercommit.sdk.receipts import Receipt
 
 _log: Final = logging.getLogger("aftercommit.consumer")
 

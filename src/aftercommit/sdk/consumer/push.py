@@ -17,9 +17,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from aftercommit.sdk.consumer.delivery import Delivery, NotOurs
 from aftercommit.sdk.consumer.handlers import NoHandler
-from aftercommit.sdk.delivery import Delivery, NotOurs
-from aftercommit.sdk.receipts import Receipt
+from aftercommit.sdk.consumer.receipts import Receipt
 from aftercommit.sdk.web import AsgiApp, Unacceptable, WebAnswer, WebRequest, WsgiApp, asgi_app, wsgi_app
 from aftercommit.signatures import ID_HEADER, BadSignature, sign, verify
 

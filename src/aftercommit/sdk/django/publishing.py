@@ -6,17 +6,17 @@ from typing import Any, Final, Unpack
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from msgspec import UNSET
 
+from aftercommit.sdk.barrier.markers import mark_committed, read_markers
 from aftercommit.sdk.blocking import run_now
-from aftercommit.sdk.client import Client
+from aftercommit.sdk.clients.client import Client
 from aftercommit.sdk.databases.django import DjangoHandle
 from aftercommit.sdk.databases.failures import Failure, failure_of
 from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.errors import AfterCommitClientError
-from aftercommit.sdk.markers import mark_committed, read_markers
 from aftercommit.sdk.messages import MessageOptions, new_message
-from aftercommit.sdk.points import Point
 from aftercommit.sdk.service import BlockingService, tell
-from aftercommit.sdk.transaction_errors import NotPrepared, RuledOut
+from aftercommit.sdk.transactions.points import Point
+from aftercommit.sdk.transactions.transaction_errors import NotPrepared, RuledOut
 
 _log: Final = logging.getLogger("aftercommit.transaction")
 

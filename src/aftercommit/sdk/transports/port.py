@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.exchange import NoAnswer, Request
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
 
 
 class Transport(Protocol):

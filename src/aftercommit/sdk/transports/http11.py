@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.exchange import NoAnswer, Request
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
 
 # A pull of 100 payloads of 256 KiB, in base64, and as much again.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from aftercommit.sdk.clients.loads import Load, Room, joined
 from aftercommit.sdk.errors import Invalid
-from aftercommit.sdk.loads import Load, Room, joined
 from aftercommit.wire import CancelItem, CompleteItem, ConfirmItem, FailItem, PrepareRequest
 
 

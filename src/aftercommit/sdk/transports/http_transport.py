@@ -7,9 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.exchange import NoAnswer, Request
-from aftercommit.sdk.http11 import READ_BYTES, AnswerReader, Place, located, secure_by_default, written
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
+from aftercommit.sdk.transports.http11 import READ_BYTES, AnswerReader, Place, located, secure_by_default, written
 
 IDLE_SECONDS = 30.0
 IDLE_MAX = 64

@@ -5,18 +5,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
 from aftercommit import wire
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.barrier.purge import KEEP_DAYS, purge_receipts
 from aftercommit.sdk.blocking import run_now
+from aftercommit.sdk.clients.answers import BatchResult
+from aftercommit.sdk.consumer.delivery import Delivery
+from aftercommit.sdk.consumer.receipts import Fail, Receipt, RetryLater
 from aftercommit.sdk.databases.adapt import database_of
 from aftercommit.sdk.databases.failures import Failure, failure_of
 from aftercommit.sdk.databases.port import Database, Handle
-from aftercommit.sdk.delivery import Delivery
 from aftercommit.sdk.errors import AfterCommitClientError
-from aftercommit.sdk.points import Point, Probe, probe_of
-from aftercommit.sdk.purge import KEEP_DAYS, purge_receipts
-from aftercommit.sdk.receipts import Fail, Receipt, RetryLater
 from aftercommit.sdk.service import AsyncBatchCalls, AsyncService, BatchCalls, BlockingService, Service
-from aftercommit.sdk.transaction import AsyncTransaction, Transaction
+from aftercommit.sdk.transactions.points import Point, Probe, probe_of
+from aftercommit.sdk.transactions.transaction import AsyncTransaction, Transaction
 
 # What a handler does with a delivery and its transaction (None without a database), and may return instead of raising.
 Work: TypeAlias = Callable[[Delivery, Any], Fail | RetryLater | None]

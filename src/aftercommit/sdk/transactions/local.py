@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from aftercommit import wire
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.barrier.markers import mark_committed, mark_superseded, read_markers
+from aftercommit.sdk.barrier.outcomes import Outcome
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.databases.failures import Failure, commit_is_uncertain, failure_of
 from aftercommit.sdk.databases.port import Handle, Misused
 from aftercommit.sdk.databases.savepoints import Moment
 from aftercommit.sdk.errors import AfterCommitClientError, IdConflict, RolledBack, Unavailable, Unreachable
-from aftercommit.sdk.giving_up import give_up
-from aftercommit.sdk.markers import mark_committed, mark_superseded, read_markers
-from aftercommit.sdk.outbox import Fallback, store
-from aftercommit.sdk.outcomes import Outcome
-from aftercommit.sdk.points import Point, Probe
 from aftercommit.sdk.service import Initiator, tell
-from aftercommit.sdk.transaction_errors import CommitUncertain, NotPrepared, RuledOut, TransactionEnded
-from aftercommit.sdk.unit import Unit
+from aftercommit.sdk.transactions.giving_up import give_up
+from aftercommit.sdk.transactions.outbox import Fallback, store
+from aftercommit.sdk.transactions.points import Point, Probe
+from aftercommit.sdk.transactions.transaction_errors import CommitUncertain, NotPrepared, RuledOut, TransactionEnded
+from aftercommit.sdk.transactions.unit import Unit
 
 _log = logging.getLogger("aftercommit.transaction")
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from aftercommit.sdk import calls
-from aftercommit.sdk.answers import BatchResult, read_batch
-from aftercommit.sdk.calls import Call, with_body
+from aftercommit.sdk.clients import calls
+from aftercommit.sdk.clients.answers import BatchResult, read_batch
+from aftercommit.sdk.clients.calls import Call, with_body
 from aftercommit.wire import (
     BATCH_ITEMS_MAX,
     BatchAnswer,

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from aftercommit import wire
-from aftercommit.sdk.calls import Call, get, listed, on_message, path, post, with_body
+from aftercommit.sdk.clients.calls import Call, get, listed, on_message, path, post, with_body
 from aftercommit.sdk.messages import StoredMessage, timestamp
 
 _NO_BODY = b"{}"

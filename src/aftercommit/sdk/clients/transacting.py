@@ -4,19 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from aftercommit.sdk.blocking import run_now
-from aftercommit.sdk.confirming import AsyncBackgroundConfirms, BackgroundConfirms
 from aftercommit.sdk.databases.port import Misused
-from aftercommit.sdk.outbox import Fallback
-from aftercommit.sdk.points import Probe, no_probe
 from aftercommit.sdk.service import AsyncBatchCalls, AsyncService, BatchCalls, BlockingService, tell
-from aftercommit.sdk.transaction import AsyncTransaction, Transaction, handle_for
-from aftercommit.sdk.unit import Unit
+from aftercommit.sdk.transactions.confirming import AsyncBackgroundConfirms, BackgroundConfirms
+from aftercommit.sdk.transactions.outbox import Fallback
+from aftercommit.sdk.transactions.points import Probe, no_probe
+from aftercommit.sdk.transactions.transaction import AsyncTransaction, Transaction, handle_for
+from aftercommit.sdk.transactions.unit import Unit
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-    from sqlalchemy.orm import Session
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+    from sqlalchemy.orm import Session, scoped_session
 
-    from aftercommit.sdk.binding import Binding
+    from aftercommit.sdk.transactions.binding import Binding
 
 # Whether leaving a transaction waits for the confirm's answer.
 ConfirmMode: TypeAlias = Literal["wait", "background"]
@@ -47,7 +47,7 @@ class Transactions:
             fallback=self._fallback,
         )
 
-    def bind(self, session: "Session", probe: Probe) -> "Binding":
+    def bind(self, session: "Session | scoped_session[Session]", probe: Probe) -> "Binding":
         """A binding to a session."""
         binding: Binding = _binding().Binding(self._service, session, probe=probe, confirm_later=self._confirms)
         return binding
@@ -81,7 +81,7 @@ class AsyncTransactions:
             fallback=self._fallback,
         )
 
-    def bind(self, session: "AsyncSession", probe: Probe) -> "Binding":
+    def bind(self, session: "AsyncSession | async_scoped_session[AsyncSession]", probe: Probe) -> "Binding":
         """A binding to a session."""
         module = _binding()
         binding: Binding = module.Binding(
@@ -117,7 +117,7 @@ class TransactionCalls:
         """
         return self._transactions.begin(session, unit, self.probe)
 
-    def bind(self, session: "Session") -> "Binding":
+    def bind(self, session: "Session | scoped_session[Session]") -> "Binding":
         """Publish with a SQLAlchemy session whose commit is yours: its events prepare, mark and confirm.
 
         bound = client.bind(session)
@@ -146,7 +146,7 @@ class AsyncTransactionCalls:
         """
         return self._transactions.begin(session, unit, self.probe)
 
-    def bind(self, session: "AsyncSession") -> "Binding":
+    def bind(self, session: "AsyncSession | async_scoped_session[AsyncSession]") -> "Binding":
         """Publish with a SQLAlchemy session whose commit is yours: its events prepare, mark and confirm.
 
         bound = client.bind(session)
@@ -159,6 +159,6 @@ class AsyncTransactionCalls:
 
 def _binding() -> Any:
     try:
-        return import_module("aftercommit.sdk.binding")
+        return import_module("aftercommit.sdk.transactions.binding")
     except ModuleNotFoundError as error:
         raise Misused("Binding needs SQLAlchemy: pip install 'aftercommit[sqlalchemy]'.") from error

@@ -6,10 +6,10 @@ import ssl
 from collections import deque
 from typing import cast
 
-from aftercommit.sdk.answers import Response
-from aftercommit.sdk.exchange import NoAnswer, Request
-from aftercommit.sdk.http11 import AnswerReader, Place, located, secure_by_default, written
-from aftercommit.sdk.http_transport import IDLE_MAX, IDLE_SECONDS, TIME_WAS_UP, why_of
+from aftercommit.sdk.clients.answers import Response
+from aftercommit.sdk.clients.exchange import NoAnswer, Request
+from aftercommit.sdk.transports.http11 import AnswerReader, Place, located, secure_by_default, written
+from aftercommit.sdk.transports.http_transport import IDLE_MAX, IDLE_SECONDS, TIME_WAS_UP, why_of
 
 CONNECTIONS_MAX = 256
 

@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from aftercommit.sdk.answers import BatchResult, Response
-from aftercommit.sdk.calls import Call
+from aftercommit.sdk.clients.answers import BatchResult, Response
+from aftercommit.sdk.clients.calls import Call
+from aftercommit.sdk.clients.exchange import Done, Line, NoAnswer, Patience, Request
+from aftercommit.sdk.clients.gathering import Parcel, Part
+from aftercommit.sdk.clients.loads import Load, Room, results_of
 from aftercommit.sdk.errors import AfterCommitClientError, Unavailable
-from aftercommit.sdk.exchange import Done, Line, NoAnswer, Patience, Request
-from aftercommit.sdk.gathering import Parcel, Part
-from aftercommit.sdk.loads import Load, Room, results_of
 from aftercommit.wire import MessageStatus
 
 T = TypeVar("T")

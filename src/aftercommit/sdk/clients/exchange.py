@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from aftercommit import __version__
-from aftercommit.sdk.answers import Response, read
-from aftercommit.sdk.calls import Call
+from aftercommit.sdk.clients.answers import Response, read
+from aftercommit.sdk.clients.calls import Call
 from aftercommit.sdk.errors import AfterCommitClientError, Unavailable, Unreachable
 
 T = TypeVar("T")

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from aftercommit.sdk.gathering import OVERTAKE_SECONDS, Gathering, Parcel, Part
-from aftercommit.sdk.loads import VERBS
+from aftercommit.sdk.clients.gathering import OVERTAKE_SECONDS, Gathering, Parcel, Part
+from aftercommit.sdk.clients.loads import VERBS
 
 Carry = Callable[[Parcel], None]
 Late = Callable[[Part, bool], Exception]

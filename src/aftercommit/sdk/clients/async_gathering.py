@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from weakref import WeakKeyDictionary
 
-from aftercommit.sdk.gathering import OVERTAKE_SECONDS, Gathering, Parcel, Part
-from aftercommit.sdk.loads import VERBS
+from aftercommit.sdk.clients.gathering import OVERTAKE_SECONDS, Gathering, Parcel, Part
+from aftercommit.sdk.clients.loads import VERBS
 
 Carry = Callable[[Parcel], Awaitable[None]]
 Late = Callable[[Part, bool], Exception]

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from aftercommit.sdk.calls import Call
+from aftercommit.sdk.clients.calls import Call
 from aftercommit.sdk.errors import Refused, Unavailable, Unexpected, error_of_item, refusal_of
 from aftercommit.wire import BatchAnswer, ItemResult, MessageStatus, Problem
 

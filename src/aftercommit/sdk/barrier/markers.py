@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.databases.dialects import in_chunks
 from aftercommit.sdk.databases.failures import Failure, failure_of
 from aftercommit.sdk.databases.port import Database, Handle
-from aftercommit.sdk.outcomes import Outcome
 
 # A check-back call must be answered within 5 s; this leaves time for both ways.
 ANSWER_SECONDS: Final = 3.0

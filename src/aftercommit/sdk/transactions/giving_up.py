@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
+from aftercommit.sdk.barrier.markers import settle
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.databases.port import Database
-from aftercommit.sdk.markers import settle
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.service import Initiator, tell
 
 REASON: Final = "the local transaction was rolled back"

@@ -9,10 +9,10 @@ from collections import deque
 from enum import Enum, auto
 from typing import Any, Final
 
-from aftercommit.sdk.answers import BatchResult
-from aftercommit.sdk.calls import Call
+from aftercommit.sdk.clients.answers import BatchResult
+from aftercommit.sdk.clients.calls import Call
+from aftercommit.sdk.clients.loads import Load, Room, joined, results_of
 from aftercommit.sdk.errors import AfterCommitClientError, Denied, Refused, Unexpected
-from aftercommit.sdk.loads import Load, Room, joined, results_of
 from aftercommit.wire import BatchAnswer, MessageStatus
 
 # Requests of one verb under way at a time. More would only make each smaller: measured in decision 8.

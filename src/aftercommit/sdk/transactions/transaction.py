@@ -12,12 +12,12 @@ from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.databases.adapt import handle_of
 from aftercommit.sdk.databases.port import Handle, Misused
 from aftercommit.sdk.databases.savepoints import Savepoints
-from aftercommit.sdk.local import LocalTransaction
 from aftercommit.sdk.messages import MessageOptions, new_message
-from aftercommit.sdk.outbox import Fallback
-from aftercommit.sdk.points import Probe, no_probe
 from aftercommit.sdk.service import Initiator
-from aftercommit.sdk.unit import Unit
+from aftercommit.sdk.transactions.local import LocalTransaction
+from aftercommit.sdk.transactions.outbox import Fallback
+from aftercommit.sdk.transactions.points import Probe, no_probe
+from aftercommit.sdk.transactions.unit import Unit
 
 
 class _Publishing:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.databases.dialects import ROWS_MAX
 from aftercommit.sdk.databases.port import Database, Handle
 from aftercommit.sdk.errors import NotFound

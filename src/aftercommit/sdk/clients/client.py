@@ -9,21 +9,21 @@ from typing import Any, Self, TypeVar, Unpack
 from msgspec import UNSET
 
 from aftercommit import wire
-from aftercommit.sdk import batches, calls, loads
-from aftercommit.sdk.answers import BatchResult, Response
 from aftercommit.sdk.blocking import run_now
-from aftercommit.sdk.blocking_gathering import BlockingGatherings
-from aftercommit.sdk.calls import Call
-from aftercommit.sdk.courier import Courier
+from aftercommit.sdk.clients import batches, calls, loads
+from aftercommit.sdk.clients.answers import BatchResult, Response
+from aftercommit.sdk.clients.blocking_gathering import BlockingGatherings
+from aftercommit.sdk.clients.calls import Call
+from aftercommit.sdk.clients.courier import Courier
+from aftercommit.sdk.clients.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Line, Request
+from aftercommit.sdk.clients.gathering import Parcel
+from aftercommit.sdk.clients.operator import OperatorCalls
+from aftercommit.sdk.clients.transacting import ConfirmMode, FallbackMode, TransactionCalls, Transactions
 from aftercommit.sdk.errors import Unavailable, Unreachable
-from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Line, Request
-from aftercommit.sdk.gathering import Parcel
-from aftercommit.sdk.http_transport import HttpTransport
 from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
-from aftercommit.sdk.operator import OperatorCalls
-from aftercommit.sdk.points import Probe, no_probe
-from aftercommit.sdk.transacting import ConfirmMode, FallbackMode, TransactionCalls, Transactions
-from aftercommit.sdk.transports import Transport
+from aftercommit.sdk.transactions.points import Probe, no_probe
+from aftercommit.sdk.transports.http_transport import HttpTransport
+from aftercommit.sdk.transports.port import Transport
 
 T = TypeVar("T")
 

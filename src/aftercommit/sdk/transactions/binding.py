@@ -14,20 +14,20 @@ from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from sqlalchemy.util import await_only
 
 from aftercommit import wire
-from aftercommit.sdk.answers import BatchResult
+from aftercommit.sdk.barrier.markers import mark_committed
 from aftercommit.sdk.blocking import run_now
+from aftercommit.sdk.clients.answers import BatchResult
 from aftercommit.sdk.databases.failures import Failure, failure_of
 from aftercommit.sdk.databases.port import Misused
 from aftercommit.sdk.databases.savepoints import Moment
 from aftercommit.sdk.databases.sqlalchemy import SessionHandle
 from aftercommit.sdk.databases.sqlalchemy_watching import WatchedSession
 from aftercommit.sdk.errors import AfterCommitClientError
-from aftercommit.sdk.giving_up import give_up
-from aftercommit.sdk.markers import mark_committed
 from aftercommit.sdk.messages import MessageOptions, new_id, new_message
-from aftercommit.sdk.points import Point, Probe
 from aftercommit.sdk.service import Initiator, tell
-from aftercommit.sdk.transaction_errors import NotPrepared, RuledOut, TransactionEnded
+from aftercommit.sdk.transactions.giving_up import give_up
+from aftercommit.sdk.transactions.points import Point, Probe
+from aftercommit.sdk.transactions.transaction_errors import NotPrepared, RuledOut, TransactionEnded
 
 _log: Final = logging.getLogger("aftercommit.transaction")
 

@@ -10,19 +10,19 @@ from typing import Any, Self, TypeVar, Unpack
 from msgspec import UNSET
 
 from aftercommit import wire
-from aftercommit.sdk import batches, calls, loads
-from aftercommit.sdk.answers import BatchResult
-from aftercommit.sdk.async_gathering import AsyncGatherings
-from aftercommit.sdk.async_http_transport import AsyncHttpTransport
-from aftercommit.sdk.async_operator import AsyncOperatorCalls
-from aftercommit.sdk.calls import Call
-from aftercommit.sdk.courier import Courier
+from aftercommit.sdk.clients import batches, calls, loads
+from aftercommit.sdk.clients.answers import BatchResult
+from aftercommit.sdk.clients.async_gathering import AsyncGatherings
+from aftercommit.sdk.clients.async_operator import AsyncOperatorCalls
+from aftercommit.sdk.clients.calls import Call
+from aftercommit.sdk.clients.courier import Courier
+from aftercommit.sdk.clients.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Line
+from aftercommit.sdk.clients.transacting import AsyncTransactionCalls, AsyncTransactions, ConfirmMode, FallbackMode
 from aftercommit.sdk.errors import Unavailable, Unreachable
-from aftercommit.sdk.exchange import DEFAULT_URL, RETRIES_MAX, TIMEOUT_SECONDS, Line
 from aftercommit.sdk.messages import MessageOptions, PulledMessage, new_message
-from aftercommit.sdk.points import Probe, no_probe
-from aftercommit.sdk.transacting import AsyncTransactionCalls, AsyncTransactions, ConfirmMode, FallbackMode
-from aftercommit.sdk.transports import AsyncTransport
+from aftercommit.sdk.transactions.points import Probe, no_probe
+from aftercommit.sdk.transports.async_http_transport import AsyncHttpTransport
+from aftercommit.sdk.transports.port import AsyncTransport
 
 T = TypeVar("T")
 

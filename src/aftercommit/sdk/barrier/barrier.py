@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from aftercommit import wire
+from aftercommit.sdk.barrier.markers import ANSWER_SECONDS, settle
+from aftercommit.sdk.barrier.outcomes import Outcome
+from aftercommit.sdk.barrier.purge import KEEP_DAYS, purge_markers
 from aftercommit.sdk.blocking import run_now
 from aftercommit.sdk.databases.adapt import database_of
 from aftercommit.sdk.databases.port import Database
-from aftercommit.sdk.markers import ANSWER_SECONDS, settle
-from aftercommit.sdk.outcomes import Outcome
-from aftercommit.sdk.purge import KEEP_DAYS, purge_markers
 from aftercommit.sdk.service import AsyncBatchCalls, AsyncService, BatchCalls, BlockingService
 
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar, Unpack
 
 from aftercommit import wire
-from aftercommit.sdk import operations
-from aftercommit.sdk.answers import BatchResult, read_batch
-from aftercommit.sdk.calls import Call
+from aftercommit.sdk.clients import operations
+from aftercommit.sdk.clients.answers import BatchResult, read_batch
+from aftercommit.sdk.clients.calls import Call
+from aftercommit.sdk.clients.operations import MessageFilters, TopicOptions
 from aftercommit.sdk.messages import StoredMessage
-from aftercommit.sdk.operations import MessageFilters, TopicOptions
 
 T = TypeVar("T")
 
