@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ class _Worker:
             if is_of_a_database(error):
                 return "refused", repr(error)[:200]
             # A fault of the SDK or of ours: the campaign fails because of it.
-            return "broken", repr(error)[:500]
+            return "broken", traceback.format_exc()[-2000:]
 
     async def _run(self, plan: Plan, unit: Unit, name: str, run: str, number: int) -> bool:
         payload = {"unit": name, "run": run if plan.renumbers else ""}

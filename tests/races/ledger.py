@@ -24,6 +24,7 @@ _SLOW_OF: Final = {"prepare": 0.35, "confirm": 0.3}
 _SLOW_SECONDS_MAX: Final = 0.03
 # Of the ids handed out to be checked, how many are settled already: a check may come late, too.
 _SETTLED_SHARE: Final = 0.15
+_NEW_SHARE: Final = 0.6
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ class Ledger:
 
     def statuses(self) -> dict[str, str]:
         """Every message and its status."""
-        return {message_id: each.status for message_id, each in list(self._messages.items())}
+        return {message_id: each.status for message_id, each in self._messages.copy().items()}
 
     def _run(self) -> None:
         server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
@@ -164,6 +165,9 @@ class Ledger:
     def _due(self, count: int) -> list[str]:
         """Ids to be checked now: pending ones, and now and then one that is settled."""
         pending = list(self._pending)
+        if self._chance.random() < _NEW_SHARE:
+            # Nobody asked about these yet, so that they may well be under way.
+            pending = [each for each in pending if not self._messages[each].checked] or pending
         due = self._chance.sample(pending, min(count, len(pending)))
         if not self.calm and self._messages and self._chance.random() < _SETTLED_SHARE:
             due.append(self._chance.choice(list(self._messages)))

@@ -35,7 +35,7 @@ def test_whatever_happens_nobody_is_told_anything_but_what_is_in_the_database(
 ) -> None:
     report = _run(place, tmp_path, RACES, "on")
     show(report)
-    assert not report.problems, report
+    assert not report.problems, f"{report}: {report.problems}"
     assert not report.contradictions, f"{report}: {report.contradictions[:10]}"
     _require_real_races(report)
 

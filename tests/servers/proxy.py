@@ -95,8 +95,8 @@ class FaultProxy:
         assert link is not None
         self._links.add(link)
         try:
-            # Either side may vanish at any moment; then the link is over, which is what proxies are for.
-            with suppress(OSError):
+            # Either side may vanish at any moment, or the proxy itself; then the link is over.
+            with suppress(OSError, asyncio.CancelledError):
                 server = await asyncio.open_connection(self._host, self._server_port)
                 try:
                     await _Link(reader, writer, *server).run(self._judged)

@@ -31,6 +31,9 @@ class AsyncpgHandle:
         """Begin a transaction. One that is open already belongs to a block that owns its commit."""
         if self._transaction is not None:
             return
+        if self.target.is_closed():
+            # The driver would trip over what it has taken apart.
+            raise InterfaceError("connection is closed")
         if self.in_transaction():
             raise Misused(
                 "This connection is inside a transaction() block, which owns the commit. "
@@ -78,7 +81,7 @@ class AsyncpgHandle:
     def in_transaction(self) -> bool:
         """By the status the server sent last; a connection that was lost has left its pool, and answers nothing."""
         try:
-            return bool(self.target.is_in_transaction())
+            return not self.target.is_closed() and bool(self.target.is_in_transaction())
         except InterfaceError:
             return False
 
