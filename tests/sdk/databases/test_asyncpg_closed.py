@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from aftercommit.sdk.barrier.markers import settle
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.databases.adapt import handle_of
-from aftercommit.sdk.markers import settle
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.tables import ddl
 
 
