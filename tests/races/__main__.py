@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.races.campaign import Campaign, usual_terms
+from tests.races.journal import Journal
+from tests.races.ledger import Ledger
 from tests.races.places import in_file, on_server
 from tests.races.shops import DRIVERS, Place
 from tests.races.weaker import WEAKER
@@ -33,8 +35,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="aftercommit-races-") as temporary:
             folder = (given.keep or Path(temporary)) / kind
             folder.mkdir(parents=True)
-            with _database(kind, folder) as place:
-                report = Campaign(terms, place, folder).run()
+            with _database(kind, folder) as place, Ledger(Journal(folder, "ledger"), f"{seed}/ledger") as ledger:
+                report = Campaign(terms, place, folder, ledger).run()
         sys.stdout.write(f"{report}\n")
         for each in (*report.problems[:10], *report.contradictions[:20]):
             sys.stdout.write(f"  {each}\n")

@@ -12,14 +12,16 @@ from typing import Final
 from tests.races.evidence import figures, gathered, races
 from tests.races.journal import Journal, read_journals
 from tests.races.judge import Contradiction, Evidence, find_contradictions
-from tests.races.ledger import Ledger
 from tests.races.nursery import Nursery
 from tests.races.places import read_tables, through_proxy
 from tests.races.process import CHECKER, INITIATOR, Role
+from tests.races.settler import Settler
 from tests.races.shops import DRIVERS, Place
 
 STOP_SECONDS: Final = 15.0
 HEAL_SECONDS: Final = 40.0
+# Of so many strikes one is at the service, where that can be killed.
+_STRIKES_PER_SERVICE: Final = 6
 _LOOK_AGAIN_SECONDS: Final = 0.02
 
 
@@ -31,12 +33,13 @@ class Terms:
     races: int
     seed: int
     barrier: str = "on"
+    service: str = "ledger"
     initiators: int = 4
     workers: int = 14
     checker_workers: int = 6
     pace: float = 1.0
     seconds_max: float = 240.0
-    kill_every_seconds: float = 0.9
+    kill_every_seconds: float = 0.6
 
 
 def usual_terms(kind: str, races: int, seed: int, barrier: str = "on") -> Terms:
@@ -63,22 +66,24 @@ class Report:
         counted = ", ".join(f"{name} {number}" for name, number in self.figures.items())
         terms = self.terms
         return (
-            f"{terms.kind}, barrier {terms.barrier}, seed {terms.seed}: {counted}, "
+            f"{terms.kind}, barrier {terms.barrier}, {terms.service}, seed {terms.seed}: {counted}, "
             f"contradictions {len(self.contradictions)}, {self.seconds:.0f} s"
         )
 
 
 class Campaign:
-    """Run it once. `folder` takes the journals and what the processes say."""
+    """Run it once. `folder` takes the journals and what the processes say; `settler` was given its journal there."""
 
-    def __init__(self, terms: Terms, place: Place, folder: Path) -> None:
+    def __init__(self, terms: Terms, place: Place, folder: Path, settler: Settler) -> None:
         self._terms = terms
         self._place = place
         self._folder = folder
+        self._settler = settler
         self._chance = Random(f"{terms.seed}/{terms.kind}")
         self._numbers = count(1)
+        self._strikes = count(0)
         self._journal = Journal(folder, "campaign")
-        self._kills: dict[str, int] = {"initiators killed": 0, "checkers killed": 0, "paused": 0}
+        self._kills: dict[str, int] = {"initiators killed": 0, "checkers killed": 0, "service killed": 0, "paused": 0}
         # pid -> its role; what was killed is replaced.
         self._running: dict[int, Role] = {}
 
@@ -87,12 +92,11 @@ class Campaign:
         began = time.monotonic()
         with ExitStack() as stack:
             nursery = stack.enter_context(Nursery(self._folder / "processes.log"))
-            ledger = stack.enter_context(Ledger(Journal(self._folder, "ledger"), f"{self._terms.seed}/ledger"))
             proxy = stack.enter_context(through_proxy(self._place, Random(f"{self._terms.seed}/proxy")))
-            self._race(nursery, ledger, proxy.place)
-            self._heal(nursery, ledger)
+            self._race(nursery, proxy.place)
+            self._heal(nursery)
             fates = proxy.fates()
-        evidence = self._evidence(ledger)
+        evidence = self._evidence()
         return Report(
             self._terms,
             figures(evidence) | self._kills | fates,
@@ -101,33 +105,38 @@ class Campaign:
             self._problems(),
         )
 
-    def _race(self, nursery: Nursery, ledger: Ledger, proxied: Place) -> None:
+    def _race(self, nursery: Nursery, proxied: Place) -> None:
         for number in range(self._terms.initiators):
-            self._start(nursery, ledger, INITIATOR, number, proxied)
+            self._start(nursery, INITIATOR, number, proxied)
         for number in range(2):
-            self._start(nursery, ledger, CHECKER, number, proxied)
+            self._start(nursery, CHECKER, number, proxied)
         until = time.monotonic() + self._terms.seconds_max
         strike_at = time.monotonic() + self._next_strike()
         goal = self._terms.races
         while time.monotonic() < until:
             time.sleep(_LOOK_AGAIN_SECONDS)
-            if ledger.raced >= goal:
+            if self._settler.raced >= goal:
                 # That counts messages checked while pending; of some the transaction was over by then.
-                missing = self._terms.races - races(self._evidence(ledger))
+                missing = self._terms.races - races(self._evidence())
                 if missing <= 0:
                     return
-                goal = ledger.raced + missing
+                goal = self._settler.raced + missing
             if time.monotonic() >= strike_at:
-                self._strike(nursery, ledger, proxied)
+                self._strike(nursery, proxied)
                 strike_at = time.monotonic() + self._next_strike()
 
-    def _evidence(self, ledger: Ledger) -> Evidence:
-        return gathered(read_journals(self._folder), read_tables(self._place, self._terms.barrier), ledger.statuses())
+    def _evidence(self) -> Evidence:
+        return gathered(
+            read_journals(self._folder), read_tables(self._place, self._terms.barrier), self._settler.statuses()
+        )
 
     def _next_strike(self) -> float:
         return self._chance.uniform(0.2, 1.8) * self._terms.kill_every_seconds
 
-    def _strike(self, nursery: Nursery, ledger: Ledger, proxied: Place) -> None:
+    def _strike(self, nursery: Nursery, proxied: Place) -> None:
+        if next(self._strikes) % _STRIKES_PER_SERVICE == 1 and self._settler.strike():
+            self._kills["service killed"] += 1
+            return
         pid = self._chance.choice(list(self._running))
         role = self._running[pid]
         if self._chance.random() < 0.25:
@@ -142,9 +151,9 @@ class Campaign:
         self._kills[f"{role.kind}s killed"] += 1
         nursery.wait(pid, STOP_SECONDS)
         del self._running[pid]
-        self._start(nursery, ledger, role.kind, self._chance.randrange(8), proxied)
+        self._start(nursery, role.kind, self._chance.randrange(8), proxied)
 
-    def _start(self, nursery: Nursery, ledger: Ledger, kind: str, turn: int, proxied: Place) -> None:
+    def _start(self, nursery: Nursery, kind: str, turn: int, proxied: Place) -> None:
         drivers = DRIVERS[self._terms.kind]
         name = f"{kind}{next(self._numbers)}"
         # Initiators mostly go through the proxy; of the checkers a third.
@@ -156,7 +165,7 @@ class Campaign:
             driver=drivers[(turn * 3 + self._chance.randrange(2)) % len(drivers)],
             place=proxied if is_proxied else self._place,
             folder=str(self._folder),
-            ledger_port=ledger.port,
+            reached=self._settler.reached,
             workers=self._terms.workers if kind == INITIATOR else self._terms.checker_workers,
             pace=self._terms.pace,
             barrier=self._terms.barrier,
@@ -164,12 +173,12 @@ class Campaign:
         self._journal.write("started", process=name, driver=role.driver, proxied=is_proxied)
         self._running[nursery.start(role.encoded())] = role
 
-    def _heal(self, nursery: Nursery, ledger: Ledger) -> None:
+    def _heal(self, nursery: Nursery) -> None:
         """No more faults: initiators finish what they began, and checks go on until everything is settled."""
         self._stop(nursery, INITIATOR)
-        ledger.calm = True
+        self._settler.calm()
         until = time.monotonic() + HEAL_SECONDS
-        while ledger.undecided and time.monotonic() < until:
+        while self._settler.undecided and time.monotonic() < until:
             time.sleep(_LOOK_AGAIN_SECONDS)
         self._stop(nursery, CHECKER)
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.races.journal import Journal
+from tests.races.settler import Reached
 
 PENDING: Final = "pending"
 CONFIRMED: Final = "confirmed"
@@ -40,7 +41,7 @@ class Ledger:
     def __init__(self, journal: Journal, seed: str) -> None:
         self.port = 0
         self.raced = 0
-        self.calm = False
+        self._calm = False
         self._journal = journal
         self._chance = Random(seed)
         self._messages: dict[str, _Message] = {}
@@ -62,6 +63,11 @@ class Ledger:
         self._thread.join(10)
 
     @property
+    def reached(self) -> Reached:
+        """How to reach it."""
+        return Reached(ledger_port=self.port)
+
+    @property
     def undecided(self) -> int:
         """How many messages are pending."""
         return len(self._pending)
@@ -69,6 +75,14 @@ class Ledger:
     def statuses(self) -> dict[str, str]:
         """Every message and its status."""
         return {message_id: each.status for message_id, each in self._messages.copy().items()}
+
+    def strike(self) -> bool:
+        """It lives in the campaign's own process."""
+        return False
+
+    def calm(self) -> None:
+        """Lose and delay nothing more."""
+        self._calm = True
 
     def _run(self) -> None:
         server = self._loop.run_until_complete(asyncio.start_server(self._accept, "127.0.0.1", 0))
@@ -104,8 +118,8 @@ class Ledger:
 
     async def _answer(self, request: dict[str, Any]) -> Any:
         verb = request["verb"]
-        lost = not self.calm and self._chance.random() < _LOST_OF.get(verb, 0.0)
-        slow = not self.calm and self._chance.random() < _SLOW_OF.get(verb, 0.0)
+        lost = not self._calm and self._chance.random() < _LOST_OF.get(verb, 0.0)
+        slow = not self._calm and self._chance.random() < _SLOW_OF.get(verb, 0.0)
         pause = self._chance.uniform(0.0, _SLOW_SECONDS_MAX) if slow else 0.0
         if verb != "prepare":
             await asyncio.sleep(pause)
@@ -169,7 +183,7 @@ class Ledger:
             # Nobody asked about these yet, so that they may well be under way.
             pending = [each for each in pending if not self._messages[each].checked] or pending
         due = self._chance.sample(pending, min(count, len(pending)))
-        if not self.calm and self._messages and self._chance.random() < _SETTLED_SHARE:
+        if not self._calm and self._messages and self._chance.random() < _SETTLED_SHARE:
             due.append(self._chance.choice(list(self._messages)))
         for message_id in due:
             message = self._messages[message_id]

@@ -8,10 +8,13 @@ from typing import Any, Final
 
 import msgspec
 
+from aftercommit.sdk.service import Service
 from tests.races.checker import Checker
 from tests.races.initiator import Initiator
 from tests.races.journal import Journal
+from tests.races.node_side import Responder, node_service
 from tests.races.service import LedgerService
+from tests.races.settler import Reached
 from tests.races.shops import Place, shop
 from tests.races.weaker import WEAKER
 
@@ -29,7 +32,7 @@ class Role:
     driver: str
     place: Place
     folder: str
-    ledger_port: int
+    reached: Reached
     workers: int
     pace: float
     barrier: str
@@ -51,23 +54,32 @@ def play(line: str) -> None:
     own = shop(role.driver, role.place, Random(role.seed), loses_answers=is_initiator)
     journal = Journal(Path(role.folder), role.name)
     what: Any
+    reached = role.reached
     if is_initiator:
+
+        def serve() -> Service:
+            if reached.node_url:
+                return node_service(reached.node_url, journal, Random(f"{role.seed}/node"), blocking=own.blocking)
+            return LedgerService(reached.ledger_port, blocking=own.blocking)
+
         what = Initiator(
             name=role.name,
             seed=role.seed,
             shop=own,
             journal=journal,
-            serve=lambda: LedgerService(role.ledger_port, blocking=own.blocking),
+            serve=serve,
             workers=role.workers,
             pace=role.pace,
         )
+    elif reached.node_url:
+        what = Responder(name=role.name, shop=own, journal=journal, port=reached.check_port)
     else:
         what = Checker(
             name=role.name,
             seed=role.seed,
             shop=own,
             journal=journal,
-            ledger_port=role.ledger_port,
+            ledger_port=reached.ledger_port,
             workers=role.workers,
         )
     what.run()
