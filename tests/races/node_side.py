@@ -14,15 +14,15 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 import uvicorn
 
 from aftercommit import wire
-from aftercommit.sdk.answers import BatchResult
-from aftercommit.sdk.async_client import AsyncClient
-from aftercommit.sdk.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.barrier.barrier import AsyncBarrier, Barrier
+from aftercommit.sdk.barrier.outcomes import Outcome
 from aftercommit.sdk.checkback.asgi import CheckApp
 from aftercommit.sdk.checkback.responder import CheckResponder
 from aftercommit.sdk.checkback.wsgi import CheckWsgiApp
-from aftercommit.sdk.client import Client
+from aftercommit.sdk.clients.answers import BatchResult
+from aftercommit.sdk.clients.async_client import AsyncClient
+from aftercommit.sdk.clients.client import Client
 from aftercommit.sdk.errors import AfterCommitClientError, AlreadyConfirmed, RolledBack, Unreachable
-from aftercommit.sdk.outcomes import Outcome
 from aftercommit.sdk.service import AsyncService, BlockingService, Service
 from tests.races.journal import Journal
 from tests.races.ledger import CONFIRMED, PENDING, ROLLED_BACK

@@ -149,7 +149,7 @@ def _preload() -> None:
         *("sqlalchemy.orm", "sqlalchemy.ext.asyncio", "sqlalchemy.dialects.postgresql.psycopg"),
         *("sqlalchemy.dialects.postgresql.asyncpg", "sqlalchemy.dialects.mysql.pymysql"),
         *("sqlalchemy.dialects.mysql.asyncmy", "sqlalchemy.dialects.sqlite.aiosqlite"),
-        *("aftercommit.sdk.client", "aftercommit.sdk.async_client"),
+        *("aftercommit.sdk.clients.client", "aftercommit.sdk.clients.async_client"),
         *(f"aftercommit.sdk.databases.{each}" for each in ("sqlalchemy", "psycopg", "asyncpg", "pymysql", "asyncmy")),
         *(f"aftercommit.sdk.databases.{each}" for each in ("sqlite3", "aiosqlite")),
     ):
