@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,6 +23,7 @@ STOP_SECONDS: Final = 15.0
 HEAL_SECONDS: Final = 40.0
 # Of so many strikes one is at the service, where that can be killed.
 _STRIKES_PER_SERVICE: Final = 6
+_DATABASE_SHARE: Final = 0.2
 _LOOK_AGAIN_SECONDS: Final = 0.02
 
 
@@ -74,16 +76,32 @@ class Report:
 class Campaign:
     """Run it once. `folder` takes the journals and what the processes say; `settler` was given its journal there."""
 
-    def __init__(self, terms: Terms, place: Place, folder: Path, settler: Settler) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        place: Place,
+        folder: Path,
+        settler: Settler,
+        *,
+        restart_database: Callable[[], None] | None = None,
+    ) -> None:
+        """`restart_database`: kills the database's server and starts it again; None leaves it alone."""
         self._terms = terms
         self._place = place
         self._folder = folder
         self._settler = settler
+        self._restart_database = restart_database
         self._chance = Random(f"{terms.seed}/{terms.kind}")
         self._numbers = count(1)
         self._strikes = count(0)
         self._journal = Journal(folder, "campaign")
-        self._kills: dict[str, int] = {"initiators killed": 0, "checkers killed": 0, "service killed": 0, "paused": 0}
+        self._kills: dict[str, int] = {
+            "initiators killed": 0,
+            "checkers killed": 0,
+            "service killed": 0,
+            "database killed": 0,
+            "paused": 0,
+        }
         # pid -> its role; what was killed is replaced.
         self._running: dict[int, Role] = {}
 
@@ -136,6 +154,10 @@ class Campaign:
     def _strike(self, nursery: Nursery, proxied: Place) -> None:
         if next(self._strikes) % _STRIKES_PER_SERVICE == 1 and self._settler.strike():
             self._kills["service killed"] += 1
+            return
+        if self._restart_database is not None and self._chance.random() < _DATABASE_SHARE:
+            self._restart_database()
+            self._kills["database killed"] += 1
             return
         pid = self._chance.choice(list(self._running))
         role = self._running[pid]
