@@ -171,7 +171,7 @@ async def test_a_window_larger_than_any_buffer_passes_and_stands_still_in_time(o
                 for _ in range(10)
             )
         )
-        assert clock.monotonic() - began < 3
+        assert clock.monotonic() - began < 10
         assert all(kinds(each) == {Unavailable} for each in windows)
         os.kill(own_nats.pid, signal.SIGCONT)
 

@@ -19,9 +19,9 @@ FOLDER = EXAMPLES / "fastapi"
 
 
 @pytest.fixture
-def node(tmp_path: Path, nats_server: Nats) -> Iterator[Server]:
+def node(tmp_path: Path, jetstream_server: Nats) -> Iterator[Server]:
     """A node that delivers to NATS."""
-    with Server(tmp_path, options=["--broker", nats_server.url]) as started:
+    with Server(tmp_path, options=["--broker", jetstream_server.url]) as started:
         yield started
 
 
@@ -31,7 +31,7 @@ def rows(database: FreshDatabase, statement: bytes) -> list[int]:
 
 
 def test_orders_are_delivered_through_nats_once_although_the_consumer_is_killed(
-    node: Server, tmp_path: Path, postgres: Postgres, nats_server: Nats
+    node: Server, tmp_path: Path, postgres: Postgres, jetstream_server: Nats
 ):
     log, port = tmp_path / "fastapi.log", free_port()
     own = f"http://127.0.0.1:{port}"
@@ -41,7 +41,7 @@ def test_orders_are_delivered_through_nats_once_although_the_consumer_is_killed(
             "ORDERS_URL": own,
             "ORDERS_DATABASE": orders.url("asyncpg"),
             "STOCK_DATABASE": stock.url("asyncpg"),
-            "NATS_URL": nats_server.url,
+            "NATS_URL": jetstream_server.url,
         }
         with running(["uvicorn", "orders:app", "--port", str(port)], FOLDER, log, **world):
             await_that(lambda: post(f"{own}/orders", '{"number": 1}') == 201, log)
