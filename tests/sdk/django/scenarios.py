@@ -300,7 +300,47 @@ def the_inbox_works_once(world: World) -> None:
     assert world.orders() == [7]
 
 
+def a_process_that_dies_at_every_point_delivers_if_and_only_if_it_committed(world: World) -> None:
+    from django.db import connection
+
+    from aftercommit.sdk import Barrier, Delivery, Inbox, Point, PulledMessage, Receipt
+    from aftercommit.testing import CRASH_POINTS
+
+    world.service.subscribe("orders.created", "stock", app="stock")
+    world.service.answer_checks_with(Barrier(connection))
+    inbox = Inbox(world.service.client(app="stock"), connection, subscription="stock")
+
+    def order(number: int) -> None:
+        with world.client.transaction(connection) as tx:
+            world.insert(number)
+            tx.publish("orders.created", {"order": number}, key=str(number))
+
+    def receive(message: PulledMessage) -> Receipt:
+        # The effect is a row that could not be there twice, so that a second one would fail and not go unseen.
+        return inbox.receive(
+            Delivery.pulled(message), lambda delivery, tx: world.insert(EFFECTS + int(delivery.key or "0"))
+        )
+
+    for number, point in enumerate(CRASH_POINTS, start=1):
+        with world.service.crash_at(point) as crash:
+            order(number)
+            world.service.drain(receive, topic="orders.created", subscription="stock")
+        assert crash.happened, point
+    committed = {number for number in world.orders() if number < EFFECTS}
+    before = CRASH_POINTS[: CRASH_POINTS.index(Point.AFTER_COMMIT)]
+    assert committed == {number for number, point in enumerate(CRASH_POINTS, start=1) if point not in before}
+    world.service.assert_consistent(
+        "orders.created", committed={str(number) for number in committed}, consumer=receive, subscription="stock"
+    )
+    assert {number - EFFECTS for number in world.orders() if number > EFFECTS} == committed
+    world.service.assert_settled()
+
+
+# What is added to an order's number to name its effect, which lies in the same table.
+EFFECTS = 1000
+
 SCENARIOS = (
+    a_process_that_dies_at_every_point_delivers_if_and_only_if_it_committed,
     a_transaction_publishes,
     an_exception_rolls_back,
     an_inner_atomic_takes_its_messages_back,
