@@ -5,7 +5,7 @@ compare-and-set on the version it loaded.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -15,13 +15,43 @@ from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.message import Claimed, Content, DueKind, Message, Outcome, Taken, TimelineEvent
 from aftercommit.ports.broker import Answer
 
-Result: TypeAlias = Outcome | Claimed
+class Busy(msgspec.Struct, frozen=True, kw_only=True):
+    """The message `id` was locked by somebody else: nothing was done to it, and the same work may be asked for again.
+
+    `status` is what it was when it was last seen.
+    """
+
+    id: str
+    status: Status
+
+
+Result: TypeAlias = Outcome | Claimed | Busy
 
 
 class StoreCapabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs between stores. `writers_max`: how many `write` calls gain from running at the same time."""
+    """What differs between stores.
+
+    `writers_max`: how many `write` calls gain from running at the same time. `shared`: other nodes may use the same
+    database, so that work may come up without this node being told, and rows may be locked (`Busy`).
+    """
 
     writers_max: int = 1
+    shared: bool = False
+
+
+# A node is told apart from a slow one by its silence: some ten heartbeats. Only what is shown depends on it.
+NODE_FORGOTTEN_MS: Final = 30_000
+
+
+class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as its heartbeat tells of it. `id` is new with every start; `seen_at` is the database's time."""
+
+    id: str
+    address: str
+    roles: tuple[str, ...]
+    version: str
+    started_at: int
+    seen_at: int
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +155,8 @@ class Writer(Protocol):
         """The present catalogue. Another node's edit may be seen a second late."""
 
     async def write(self, work: Sequence[Work], now: int) -> list[Result]:
-        """Do all of `work` in one durable transaction; results in order, an `Outcome` or, for a claim, a `Claimed`.
+        """Do all of `work` in one durable transaction; results in order: an `Outcome`, for a claim a `Claimed`, and a
+        `Busy` for what could not be done because somebody else held the message's row.
 
         When it returns, everything it answers survives a crash. Work on the same id applies in order. A refused item
         changes nothing and does not disturb the others. A claim takes only what nobody else has taken: two claims of
@@ -145,6 +176,9 @@ class Writer(Protocol):
 
         Raises what `edit` raises, and `Conflict` (`subscription_in_use`, `topic_in_use`) where messages are in the way.
         """
+
+    async def refresh_catalog(self) -> None:
+        """See what other nodes have registered; nothing to do where there are none."""
 
     async def purge(self, now: int, limit: int) -> int:
         """Remove up to `limit` settled messages whose retention has passed; returns how many. Never a live or parked
@@ -172,6 +206,25 @@ class Reader(Protocol):
 
     async def ping(self) -> None:
         """Raise `StoreUnavailable` unless the store can be written now."""
+
+
+class Shared(Protocol):
+    """What a database that several nodes use offers besides: who they are, and the clock they all follow.
+
+    Nothing that is done with messages depends on the records: a node that is thought dead may still work.
+    """
+
+    async def beat(self, record: NodeRecord) -> None:
+        """Tell that a node lives. `seen_at` is set here; nodes silent for `NODE_FORGOTTEN_MS` are forgotten."""
+
+    async def retire(self, node_id: str) -> None:
+        """Forget a node that ends."""
+
+    async def nodes(self) -> list[NodeRecord]:
+        """The nodes that were heard of lately, the one that started first in front."""
+
+    async def clock_ms(self) -> int:
+        """The database's time at this moment, milliseconds since 1970 UTC."""
 
 
 class Store(Writer, Reader, Protocol):

@@ -1,0 +1,1 @@
+"""Messages in PostgreSQL, MySQL or MariaDB: one store, any number of nodes."""
