@@ -13,8 +13,9 @@ from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.message import DueKind
 from aftercommit.domain.operation import dropped
 from aftercommit.domain.step import Context
+from aftercommit.stores.fold import Fold
 from aftercommit.stores.sqlite import rows, schema
-from aftercommit.stores.sqlite.fold import Fold
+from aftercommit.stores.sqlite.fold import load_into, write_changes
 
 # Open deliveries of a dropped subscription that are discarded together.
 _DISCARDED_AT_ONCE: Final = 500
@@ -92,12 +93,12 @@ def apply(connection: sqlite3.Connection, before: Catalog, edit: CatalogEdit, co
 def _discard_open_deliveries(connection: sqlite3.Connection, subscriptions: Sequence[int], context: Context) -> None:
     # Some messages at a time, so that a million of them need no more memory; each message is written once.
     while ids := _open_deliveries(connection, subscriptions, context):
-        fold = Fold(connection, context)
-        fold.load(ids)
-        outcomes = [fold.apply(dropped(each, subscription)) for subscription in subscriptions for each in ids]
+        folded = Fold(context)
+        load_into(connection, folded, ids)
+        outcomes = [folded.apply(dropped(each, subscription)) for subscription in subscriptions for each in ids]
         if not any(each.changed for each in outcomes):
             raise Inconsistency(f"Open deliveries of {len(ids)} messages cannot be discarded, {ids[0]} the first.")
-        fold.write()
+        write_changes(connection, folded.changes)
 
 
 def _open_deliveries(connection: sqlite3.Connection, subscriptions: Sequence[int], context: Context) -> list[str]:

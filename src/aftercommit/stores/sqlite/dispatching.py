@@ -12,8 +12,10 @@ from aftercommit.domain.message import DueKind, Message, Taken
 from aftercommit.domain.step import Context
 from aftercommit.ports.store import Dispatch
 from aftercommit.stores.claims import Claims
+from aftercommit.stores.due import due_at, longest_due
+from aftercommit.stores.fold import Fold
 from aftercommit.stores.sqlite import due, rows
-from aftercommit.stores.sqlite.fold import Fold
+from aftercommit.stores.sqlite.fold import write_changes, write_work
 
 
 class Batch(NamedTuple):
@@ -38,13 +40,13 @@ def take(
     """Take due work that nobody publishes now; it is held in `claims` when this returns."""
     if nobody_waits():
         return Batch([], 0)
-    fold = Fold(connection, context)
+    folded = Fold(context)
     due_now = _due(connection, context.now, dispatch, claims)
-    fold.keep(due_now)
+    folded.keep(due_now)
     used_up = [each for each in due_now if dispatch.kind is DueKind.REDELIVER and _is_used_up(each, dispatch, context)]
     for each in used_up:
-        fold.apply(c.Redelivered(id=each.id, subscription=dispatch.lane))
-    fold.write()
+        folded.apply(c.Redelivered(id=each.id, subscription=dispatch.lane))
+    write_changes(connection, folded.changes)
     parked = {each.id for each in used_up}
     free = [each for each in due_now if each.id not in parked]
     contents = rows.contents(connection, [each.id for each in free])
@@ -56,8 +58,7 @@ def take(
 
 def settle(connection: sqlite3.Connection, context: Context, commands: Sequence[c.Command]) -> None:
     """Write what the broker answered. What was settled meanwhile stays as it is."""
-    fold = Fold(connection, context)
-    fold.run(commands)
+    write_work(connection, context, commands)
 
 
 def _due(connection: sqlite3.Connection, now: int, dispatch: Dispatch, claims: Claims) -> list[Message]:
@@ -66,8 +67,8 @@ def _due(connection: sqlite3.Connection, now: int, dispatch: Dispatch, claims: C
     if dispatch.ids is None:
         return due.due_messages(connection, kind, lane, now, limit=limit, without=held).messages
     named = rows.next_states(connection, [each for each in dispatch.ids if each not in held])
-    ready = [each for each in named if (at := due.due_at(each, kind, lane)) is not None and at <= now]
-    return due.longest_due(ready, kind, lane, limit, None).messages
+    ready = [each for each in named if (at := due_at(each, kind, lane)) is not None and at <= now]
+    return longest_due(ready, kind, lane, limit, None).messages
 
 
 def _is_used_up(message: Message, dispatch: Dispatch, context: Context) -> bool:

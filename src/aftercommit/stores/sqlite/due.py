@@ -2,13 +2,14 @@
 
 import re
 import sqlite3
-from collections.abc import Collection, Iterable
-from typing import Final, NamedTuple
+from collections.abc import Collection
+from typing import Final
 
 import msgspec
 
-from aftercommit.domain.message import DueKind, Message
+from aftercommit.domain.message import DueKind
 from aftercommit.ports.store import DueLane
+from aftercommit.stores.due import Due, earliest, longest_due
 from aftercommit.stores.sqlite import schema
 from aftercommit.stores.sqlite.rows import decode_messages, ids_json
 
@@ -68,13 +69,6 @@ _NOTHING: Final = b"[]"
 _decode_lanes: Final = msgspec.json.Decoder(list[tuple[DueKind, int, int]]).decode
 
 
-class Due(NamedTuple):
-    """What is due in a lane, the longest due first, then by id; and when the first that was left over is due."""
-
-    messages: list[Message]
-    next_at: int | None
-
-
 def due_messages(
     connection: sqlite3.Connection, kind: DueKind, lane: int, now: int, *, limit: int, without: Collection[str]
 ) -> Due:
@@ -94,31 +88,7 @@ def due_messages(
     return longest_due(every.values(), kind, lane, limit, next_at)
 
 
-def longest_due(messages: Iterable[Message], kind: DueKind, lane: int, limit: int, next_at: int | None) -> Due:
-    """The first `limit` of messages that are due, where those that are not among them are due at `next_at`."""
-    timed = [(at, each.id, each) for each in messages if (at := due_at(each, kind, lane)) is not None]
-    timed.sort()
-    left_over = [at for at, _id, _each in timed[limit : limit + 1]]
-    return Due([each for _at, _id, each in timed[:limit]], earliest((next_at, *left_over)))
-
-
-def earliest(times: Iterable[int | None]) -> int | None:
-    """The first of the times that there are."""
-    return min((each for each in times if each is not None), default=None)
-
-
 def due_lanes(connection: sqlite3.Connection, kind: DueKind) -> list[DueLane]:
     """The lanes in which work of a kind waits, with their oldest due times."""
     [lanes] = connection.execute(_LANES, (int(kind),)).fetchone()
     return [DueLane(kind=kind, lane=lane, at=at) for kind, lane, at in _decode_lanes(lanes)]
-
-
-def due_at(message: Message, kind: DueKind, lane: int) -> int | None:
-    """When a message's first work of that kind and lane is due."""
-    due = message.due
-    first = due.at if due is not None and due.kind is kind and due.lane == lane else None
-    for each in message.deliveries:
-        due = each.due
-        if due is not None and due.kind is kind and due.lane == lane and (first is None or due.at < first):
-            first = due.at
-    return first

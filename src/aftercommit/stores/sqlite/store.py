@@ -30,7 +30,7 @@ from aftercommit.ports.store import (
 from aftercommit.stores.claims import Claims, command_for
 from aftercommit.stores.sqlite import catalogue, dispatching, due, reader, retention, search, tallies
 from aftercommit.stores.sqlite.connection import make_file
-from aftercommit.stores.sqlite.fold import Fold
+from aftercommit.stores.sqlite.fold import write_work
 from aftercommit.stores.sqlite.lock import FileLock
 from aftercommit.stores.sqlite.migrate import apply_missing, missing_migrations
 from aftercommit.stores.sqlite.reader import ReaderThreads
@@ -91,7 +91,7 @@ class SqliteStore:
             self._lock.release()
 
     async def write(self, work: Sequence[Work], now: int) -> list[Result]:
-        return await self._transact(now, lambda connection, context: Fold(connection, context).run(work))
+        return await self._transact(now, partial(write_work, work=work))
 
     async def dispatch(self, dispatch: Dispatch, publish: Publish, now: int) -> Dispatched:
         batch = await self._take(dispatch, now)
