@@ -9,6 +9,7 @@ import msgspec
 from aftercommit.domain.catalog import Catalog
 from aftercommit.domain.lifecycle import TERMINAL, Status
 from aftercommit.domain.policies import MS
+from aftercommit.stores.columns import Tallied
 from aftercommit.stores.sqlite import rows, schema
 
 # Rows of the list that one call looks at, at most.
@@ -71,7 +72,7 @@ def remove(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
     """Remove what of `ids` is settled, with everything that belongs to it; how many messages that were."""
     [found] = connection.execute(_STILL_THERE, (rows.ids_json(ids),)).fetchone()
     settled = _decode_rows(found)
-    changes: dict[rows.Tallied, int] = {}
+    changes: dict[Tallied, int] = {}
     for _id, app, topic, status in settled:
         changes[app, topic, status] = changes.get((app, topic, status), 0) - 1
     gone = rows.ids_json([each[0] for each in settled])

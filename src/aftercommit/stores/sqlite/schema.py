@@ -5,51 +5,6 @@ from typing import Final
 from aftercommit.domain.lifecycle import LIVE, OPEN_DELIVERY, PARKED, Status
 from aftercommit.domain.message import DueKind
 
-# The columns of a message that every step may change; then those that only unusual lives use.
-USUAL: Final = (
-    "id",
-    "app",
-    "topic",
-    "status",
-    "version",
-    "prepared_at",
-    "confirmed_at",
-    "settled_at",
-    "due_kind",
-    "due_lane",
-    "due_at",
-    "subscription",
-    "attempts",
-    "sent_at",
-    "pulled_at",
-)
-RARE: Final = (
-    "deliver_at",
-    "checks",
-    "checked_at",
-    "error",
-    "resolved_by",
-    "replay_of",
-    "refusals",
-    "delivery_error",
-    "delivery_rows",
-)
-NEVER_CHANGED: Final = frozenset({"id", "app", "topic", "prepared_at", "deliver_at", "replay_of"})
-DELIVERY: Final = (
-    "message_id",
-    "position",
-    "subscription",
-    "status",
-    "attempts",
-    "refusals",
-    "sent_at",
-    "pulled_at",
-    "settled_at",
-    "error",
-    "due_kind",
-    "due_lane",
-    "due_at",
-)
 CONTENT: Final = (
     "id",
     "content_type",
@@ -61,7 +16,6 @@ CONTENT: Final = (
     "fingerprint",
     "payload",
 )
-EVENT: Final = ("message_id", "at", "event", "status", "attempt", "subscription", "actor", "detail")
 TALLY: Final = ("app", "topic", "status", "count")
 
 # Kinds of due times that are a message's own; the others are its delivery's.
