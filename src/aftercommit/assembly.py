@@ -5,6 +5,7 @@ import gc
 import os
 import random
 import signal
+import socket
 import sys
 from collections.abc import Callable
 
@@ -35,7 +36,7 @@ GARBAGE_THRESHOLDS = (20_000, 20, 50)
 class RunningNode:
     """A node with its door. `start` and `stop` once each; `port` is the one it listens on."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket | None = None) -> None:
         self._settings = settings
         self._clock = SystemClock()
         self._metrics = Metrics(clock=self._clock, warn=AlertLog(clock=self._clock))
@@ -64,7 +65,12 @@ class RunningNode:
             self._node.services, clock=self._clock, observer=self._metrics, render_metrics=self._render_metrics
         )
         self._server = HttpServer(
-            app, host=settings.host, port=settings.port, clock=self._clock, observer=self._metrics
+            app,
+            host=settings.host,
+            port=settings.port,
+            clock=self._clock,
+            observer=self._metrics,
+            listener=listener,
         )
 
     def _make_broker(self, draw: Callable[[], float]) -> tuple[Broker, PullBroker | None]:
@@ -114,20 +120,35 @@ class RunningNode:
         return self._metrics.render()
 
 
-def run(settings: Settings, announce: Callable[[str], object]) -> None:
-    """Run a node until SIGTERM or SIGINT, on the fastest event loop there is."""
+def run(
+    settings: Settings,
+    announce: Callable[[str], object],
+    *,
+    listener: socket.socket | None = None,
+    worker: int | None = None,
+) -> None:
+    """Run a node until SIGTERM or SIGINT, on the fastest event loop there is; the rest as `run_node` has it."""
     with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
-        runner.run(run_node(settings, announce))
+        runner.run(run_node(settings, announce, listener=listener, worker=worker))
 
 
-async def run_node(settings: Settings, announce: Callable[[str], object]) -> None:
-    """Run a node until SIGTERM or SIGINT. `announce` gets the line that says where it listens."""
-    configure_log(settings.log_level, settings.log_format)
+async def run_node(
+    settings: Settings,
+    announce: Callable[[str], object],
+    *,
+    listener: socket.socket | None = None,
+    worker: int | None = None,
+) -> None:
+    """Run a node until SIGTERM or SIGINT. `announce` gets the line that says where it listens.
+
+    One of several workers takes connections from the `listener` they share, and logs with its number.
+    """
+    configure_log(settings.log_level, settings.log_format, worker=worker)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     stopping = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
-    node = RunningNode(settings)
+    node = RunningNode(settings, listener)
     await node.start()
     _collect_garbage_seldom()
     address = f"http://{settings.host}:{node.port}"

@@ -55,6 +55,15 @@ def test_libraries_log_in_the_same_shape(stream):
     assert (line["level"], line["logger"], line["event"]) == ("warning", "aiohttp.client", "Unclosed session")
 
 
+def test_every_line_of_one_of_several_workers_carries_its_number(stream):
+    configure_log("info", "json", stream, worker=2)
+
+    structlog.stdlib.get_logger("aftercommit.node").info("The node is ready.")
+    logging.getLogger("aiohttp.client").warning("Unclosed session")
+
+    assert [line["worker"] for line in lines(stream)] == [2, 2]
+
+
 def test_the_level_is_a_threshold(stream):
     configure_log("warning", "json", stream)
 

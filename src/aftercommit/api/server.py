@@ -40,7 +40,9 @@ class HttpServer:
         observer: Observer,
         limits: Limits | None = None,
         reuse_port: bool = False,
+        listener: socket.socket | None = None,
     ) -> None:
+        """`listener`: a socket that listens already, instead of one for `host` and `port`; `stop` closes it."""
         self._app = app
         self._host = host
         self._wanted_port = port
@@ -48,6 +50,7 @@ class HttpServer:
         self._observer = observer
         self._limits = limits or Limits()
         self._reuse_port = reuse_port
+        self._given = listener
         self._state = ServerState()
         self._listener: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -79,7 +82,7 @@ class HttpServer:
             loop=loop,
             empty=self._empty,
         )
-        listening = _bind(self._host, self._wanted_port, reuse_port=self._reuse_port)
+        listening = self._given or bind(self._host, self._wanted_port, reuse_port=self._reuse_port)
         self._listener = await loop.create_server(lambda: Connection(house), sock=listening, backlog=BACKLOG)
         self._look_after_connections()
 
@@ -130,6 +133,17 @@ class HttpServer:
         self._sweep = loop.call_later(pause, self._look_after_connections)
 
 
+def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """A socket that listens on `port`, or on a free one for 0. Raises `ConfigurationError` where that cannot be."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=reuse_port)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another address or port."
+        ) from error
+
+
 def _config(app: Any) -> Config:
     config = Config(
         app,
@@ -143,13 +157,3 @@ def _config(app: Any) -> Config:
     )
     config.load()
     return config
-
-
-def _bind(host: str, port: int, *, reuse_port: bool) -> socket.socket:
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=reuse_port)
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose another address or port."
-        ) from error

@@ -29,10 +29,13 @@ _SECRETS: Final = re.compile(r"whsec_[A-Za-z0-9+/=_-]+|(?<=Bearer )\S+|(?<=Basic
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 
 
-def configure_log(level: str = "info", log_format: str = "console", stream: TextIO | None = None) -> None:
+def configure_log(
+    level: str = "info", log_format: str = "console", stream: TextIO | None = None, *, worker: int | None = None
+) -> None:
     """Send this process's log, that of libraries included, to `stream` (stderr); to be called once, by the entry point.
 
-    `log_format`: `json` for machines, `console` for people. Raises `ValueError` for another level or format.
+    `log_format`: `json` for machines, `console` for people. `worker`: the number that every line carries, where several
+    processes write one log. Raises `ValueError` for another level or format.
     """
     if log_format not in _RENDERERS:
         raise ValueError(f"There is no log format {log_format!r}; use one of {', '.join(_RENDERERS)}.")
@@ -44,6 +47,7 @@ def configure_log(level: str = "info", log_format: str = "console", stream: Text
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        *([] if worker is None else [_numbered(worker)]),
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
@@ -107,6 +111,13 @@ class _Minute:
         self.began_at = began_at
         self.logged = 0
         self.left_out = 0
+
+
+def _numbered(worker: int) -> Processor:
+    def numbered(_logger: WrappedLogger | None, _method: str, event: EventDict) -> EventDict:
+        return {"worker": worker, **event}
+
+    return numbered
 
 
 def _field(key: str, value: object) -> object:
