@@ -24,13 +24,21 @@ def serve(config: Path | None, **flags: object) -> None:
 
     Every option is also an environment variable: --port is AFTERCOMMIT_PORT. Flags win over the environment, which wins
     over the configuration file. SIGTERM and Ctrl-C stop gracefully: nothing new is claimed, what runs is finished.
+
+    With several workers, one process listens and starts those that die again. Each worker counts for itself: /metrics
+    answers for the one that took the connection. Scrape nodes of one worker each where sums must be right.
     """
     settings = _settings(config, flags)
     # Imported here, because the command line must also answer --help fast.
-    from aftercommit.assembly import run
-
     try:
-        run(settings, announce=click.echo)
+        if settings.workers > 1:
+            from aftercommit.cli.workers.supervisor import run_workers
+
+            run_workers(settings, announce=click.echo)
+        else:
+            from aftercommit.assembly import run
+
+            run(settings, announce=click.echo)
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
 
