@@ -1,22 +1,26 @@
 """A node as users run it, in a process of its own, on a throw-away database."""
 
-import os
 import tempfile
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from aftercommit.testing.node_process import Server
-
-_TICKS = os.sysconf("SC_CLK_TCK")
+from benchmarks.meters import Exposition, cpu_seconds
 
 
 class Node:
-    """Started on entry, stopped on exit. The database lies under `directory` (default: a temporary one)."""
+    """Started on entry, stopped on exit.
 
-    def __init__(self, directory: Path | None = None) -> None:
+    The database is that of the address `database`, else a file under `directory` (default: a temporary one).
+    """
+
+    def __init__(self, directory: Path | None = None, database: str | None = None) -> None:
         self._temporary = tempfile.TemporaryDirectory(dir=directory)
-        self._server = Server(Path(self._temporary.name), options=("--log-level", "warning"))
+        # Of an option that is given twice the last counts.
+        options = () if database is None else ("--database", database)
+        self._server = Server(Path(self._temporary.name), options=("--log-level", "warning", *options))
 
     @property
     def port(self) -> int:
@@ -36,5 +40,9 @@ class Node:
 
     def cpu_seconds(self) -> float:
         """Processor time the node has used, user and system."""
-        fields = Path(f"/proc/{self._server.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self._server.pid)
+
+    def metrics(self) -> Exposition:
+        """What `/metrics` says now."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10.0) as answer:
+            return Exposition(answer.read().decode())
