@@ -16,6 +16,9 @@ from aftercommit.brokers.memory import MemoryBroker
 from aftercommit.checkbacks.addresses import require_address
 from aftercommit.checkbacks.http import HttpCheckback
 from aftercommit.clocks import SystemClock, new_id, wall_ms
+from aftercommit.doctor.brokers import examine_built_in
+from aftercommit.doctor.finding import Report
+from aftercommit.doctor.sqlite import examine_sqlite
 from aftercommit.domain.errors import ConfigurationError
 from aftercommit.domain.lifecycle import Status
 from aftercommit.ports.broker import Broker, PullBroker
@@ -183,3 +186,8 @@ def migrate_database(settings: Settings) -> list[str]:
 def migration_status(settings: Settings) -> list[str]:
     """The names of the migrations that are missing."""
     return missing_migrations(settings.database_path)
+
+
+def examine(settings: Settings) -> Report:
+    """What a doctor finds at the database and the broker of the settings. Changes nothing."""
+    return examine_sqlite(settings.database_path) + examine_built_in()

@@ -23,6 +23,7 @@ FLOORS = {
     "clocks": 3,
     "api": 4,
     "dashboard": 4,
+    "doctor": 4,
     "testing": 5,
     "assembly": 5,
     "cli": 6,
