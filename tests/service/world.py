@@ -87,11 +87,11 @@ class ScriptedBroker:
 class World:
     """The node and everything around it. Ids made here are numbered, so that runs repeat."""
 
-    def __init__(self, broker: ScriptedBroker | None = None) -> None:
+    def __init__(self, broker: ScriptedBroker | None = None, store: MemoryStore | None = None) -> None:
         self.clock = ManualClock()
         self.observer = RecordingObserver()
         self.initiator = Initiator()
-        self.store = MemoryStore(chance=lambda: 0.0)
+        self.store = store or MemoryStore(chance=lambda: 0.0)
         self.broker = broker
         self._ids = 0
         built_in = MemoryBroker()
@@ -159,9 +159,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(broker: ScriptedBroker | None = None) -> AsyncIterator[World]:
+async def world(broker: ScriptedBroker | None = None, store: MemoryStore | None = None) -> AsyncIterator[World]:
     """A running world; stopped in the end."""
-    made = World(broker)
+    made = World(broker, store)
     await made.store.open(made.clock.now())
     await made.node.start()
     await made.clock.settle()

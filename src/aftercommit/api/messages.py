@@ -91,6 +91,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
             "invalid_headers",
             "invalid_delay",
             "overloaded",
+            Refusal.BUSY,
         ),
     ),
     Route(
@@ -101,7 +102,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         handler=confirm,
         body=ConfirmRequest,
         answer=MessageStatus,
-        problems=(Refusal.UNKNOWN_MESSAGE, Refusal.ROLLED_BACK),
+        problems=(Refusal.UNKNOWN_MESSAGE, Refusal.ROLLED_BACK, Refusal.BUSY),
     ),
     Route(
         method="POST",
@@ -111,7 +112,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         handler=cancel,
         body=CancelRequest,
         answer=MessageStatus,
-        problems=(Refusal.UNKNOWN_MESSAGE, Refusal.ALREADY_CONFIRMED),
+        problems=(Refusal.UNKNOWN_MESSAGE, Refusal.ALREADY_CONFIRMED, Refusal.BUSY),
     ),
     Route(
         method="POST",
@@ -127,6 +128,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
             Refusal.INVALID_TRANSITION,
             Refusal.UNKNOWN_SUBSCRIPTION,
             Refusal.SUBSCRIPTION_REQUIRED,
+            Refusal.BUSY,
         ),
     ),
     Route(
@@ -143,6 +145,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
             Refusal.INVALID_TRANSITION,
             Refusal.UNKNOWN_SUBSCRIPTION,
             Refusal.SUBSCRIPTION_REQUIRED,
+            Refusal.BUSY,
         ),
     ),
     Route(

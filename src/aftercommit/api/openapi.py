@@ -20,7 +20,6 @@ _STATUS_OF_SERVICE_CODE: Final = {
     "pull_not_available": 409,
     "overloaded": 503,
     "store_unavailable": 503,
-    "busy": 503,
 }
 _SHARED: Final = ("malformed_request", "forbidden_host", "internal_error")
 _SHARED_BY_API: Final = ("invalid_app", "unknown_parameter", "store_unavailable")

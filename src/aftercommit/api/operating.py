@@ -88,7 +88,7 @@ def _action(verb: str, summary: str, handler: Any, body: type, *problems: str) -
         body=body,
         answer=MessageStatus,
         created=verb == "redeliver",
-        problems=(Refusal.UNKNOWN_MESSAGE, Refusal.INVALID_TRANSITION, *problems),
+        problems=(Refusal.UNKNOWN_MESSAGE, Refusal.INVALID_TRANSITION, Refusal.BUSY, *problems),
     )
 
 

@@ -50,9 +50,11 @@ STATUS_OF_REFUSAL: Final[Mapping[Refusal, int]] = {
     Refusal.ALREADY_CONFIRMED: 409,
     Refusal.NOT_DELIVERED: 409,
     Refusal.INVALID_TRANSITION: 409,
+    Refusal.BUSY: 503,
 }
 
 _ABOUT_SUBSCRIPTIONS: Final = frozenset({Refusal.UNKNOWN_SUBSCRIPTION, Refusal.SUBSCRIPTION_REQUIRED})
+_SOON: Final = ((b"retry-after", b"1"),)
 _STATUS_OF_FAMILY: Final = ((Invalid, 422), (NotFound, 404), (Conflict, 409))
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -111,6 +113,7 @@ def refusal(outcome: Outcome, code: Refusal, *, pointer: str | None = None) -> A
         outcome.detail,
         pointer="/topic" if code is Refusal.UNKNOWN_TOPIC else pointer if code in _ABOUT_SUBSCRIPTIONS else None,
         message_status=outcome.status,
+        headers=_SOON if code is Refusal.BUSY else (),
     )
 
 

@@ -57,6 +57,8 @@ class Refusal(StrEnum):
     ALREADY_CONFIRMED = "already_confirmed"
     NOT_DELIVERED = "not_delivered"
     INVALID_TRANSITION = "invalid_transition"
+    # The one that says nothing about the message: somebody else had it locked, and the same call may succeed.
+    BUSY = "busy"
 
 
 class Move(NamedTuple):

@@ -1,7 +1,8 @@
 """Natural batching: while one transaction is in flight, the next one gathers.
 
 There is no timer. An idle service writes at once; a busy one puts everything that arrived during the last commit into
-the next. Everybody's answer comes after the commit that holds their work.
+the next. Everybody's answer comes after the commit that holds their work. What cannot be done because a message's row
+is locked waits in a side lane.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ from aftercommit.domain.errors import Overloaded, TemporarilyUnavailable
 from aftercommit.domain.message import Claimed, Outcome
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
-from aftercommit.ports.store import Result, Writer
+from aftercommit.ports.store import Busy, Result, Writer
+from aftercommit.service.side_lane import SideLane
 
 BATCH_MAX: Final = 1000
 QUEUE_MAX: Final = 20_000
@@ -53,21 +55,22 @@ class Gatherer:
         self._waiting_items = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._flush_scheduled = False
+        self._side_lane = SideLane(store, clock=clock, observer=observer, batch_max=BATCH_MAX)
 
     @property
     def depth(self) -> int:
-        """How many items wait for a transaction."""
-        return self._waiting_items
+        """How many items wait for a transaction, or for somebody else's to let go of their row."""
+        return self._waiting_items + self._side_lane.depth
 
     async def prepare(self, work: Sequence[Prepare]) -> list[Outcome]:
         """Store new messages. Shed first when too much waits, because everything else makes the backlog smaller."""
-        if self._waiting_items + len(work) > self._queue_max // 2:
+        if self.depth + len(work) > self._queue_max // 2:
             raise Overloaded("Too many messages wait to be written: prepare again later.")
         return cast(list[Outcome], await self._submit(work))
 
     async def apply(self, work: Sequence[Command]) -> list[Outcome]:
-        """Apply commands; outcomes in order."""
-        if self._waiting_items + len(work) > self._queue_max:
+        """Apply commands; outcomes in order. Refused as `busy` is what stayed locked for 2 s."""
+        if self.depth + len(work) > self._queue_max:
             raise Overloaded("Too much waits to be written: try again later.")
         return cast(list[Outcome], await self._submit(work))
 
@@ -77,9 +80,10 @@ class Gatherer:
 
     async def drain(self) -> None:
         """Wait until everything that was handed in is answered."""
-        while self._tasks or self._waiting:
+        while self._waiting or self._tasks or self._side_lane.task is not None:
             self._flush()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            side = self._side_lane.task
+            await asyncio.gather(*self._tasks, *(() if side is None else (side,)), return_exceptions=True)
 
     def _submit(self, work: Sequence[Work]) -> "asyncio.Future[list[Result]]":
         loop = asyncio.get_running_loop()
@@ -144,24 +148,27 @@ class Gatherer:
             for entry in batch:
                 await self._write([entry])
         else:
-            _answer(batch, results)
+            self._answer(batch, results)
             self._observer.observe("batch_size", len(work))
             self._observer.observe("write_seconds", self._clock.monotonic() - started)
+
+    def _answer(self, batch: list[_Entry], results: list[Result]) -> None:
+        any_busy = any(type(each) is Busy for each in results)
+        start = 0
+        for entry in batch:
+            end = start + len(entry.work)
+            mine = results[start:end]
+            if any_busy and any(type(each) is Busy for each in mine):
+                self._side_lane.add(entry.work, mine, entry.future)
+            elif not entry.future.done():
+                # Cancelled: the caller went away. Its work is done all the same.
+                entry.future.set_result(mine)
+            start = end
 
 
 def _turn(entry: _Entry) -> int:
     first = type(entry.work[0])
     return 1 if first is ClaimSends else 2 if first in _OTHER_CLAIMS else 0
-
-
-def _answer(batch: list[_Entry], results: list[Result]) -> None:
-    start = 0
-    for entry in batch:
-        end = start + len(entry.work)
-        # Cancelled: the caller went away. Its work is done all the same.
-        if not entry.future.done():
-            entry.future.set_result(results[start:end])
-        start = end
 
 
 def _fail(batch: list[_Entry], error: Exception) -> None:

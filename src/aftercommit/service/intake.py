@@ -156,7 +156,7 @@ class Intake:
 
     def _refused(self, event: str, outcome: Outcome) -> None:
         self._observer.count("refusals", 1, code=str(outcome.refusal))
-        if event == "prepared" or outcome.refusal is Refusal.UNKNOWN_MESSAGE:
+        if event == "prepared" or outcome.refusal in (Refusal.UNKNOWN_MESSAGE, Refusal.BUSY):
             return
         # The initiator says one thing and the record says the other: with the barrier this never happens.
         self._observer.count("contradictions")

@@ -1,0 +1,51 @@
+"""A memory store as several nodes would share it: what one of them registers, the others do not see by themselves."""
+
+from collections.abc import Sequence
+
+from aftercommit.domain.catalog import Catalog, CatalogEdit
+from aftercommit.domain.commands import Claim, Work
+from aftercommit.domain.lifecycle import Status
+from aftercommit.ports.store import Busy, Edit, Result, StoreCapabilities
+from aftercommit.stores.memory import MemoryStore
+
+
+class SharedStore(MemoryStore):
+    """The database as one node sees it. Somebody else holds the rows of `locked`."""
+
+    capabilities = StoreCapabilities(writers_max=1, shared=True)
+
+    def __init__(self) -> None:
+        super().__init__(chance=lambda: 0.0)
+        self.locked: set[str] = set()
+        self.refreshes = 0
+        self._seen = Catalog.of()
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._seen
+
+    async def write(self, work: Sequence[Work], now: int) -> list[Result]:
+        done = iter(await super().write([each for each in work if _id(each) not in self.locked], now))
+        return [
+            Busy(id=found, status=Status.PENDING_CONFIRMATION)
+            if (found := _id(each)) is not None and found in self.locked
+            else next(done)
+            for each in work
+        ]
+
+    async def edit_catalog(self, edit: Edit, now: int) -> CatalogEdit:
+        edited = await super().edit_catalog(edit, now)
+        self._seen = edited.catalog
+        return edited
+
+    async def edit_elsewhere(self, edit: Edit, now: int) -> None:
+        """An edit by another node: it stands in the database, and this node has not seen it."""
+        await super().edit_catalog(edit, now)
+
+    async def refresh_catalog(self) -> None:
+        self.refreshes += 1
+        self._seen = super().catalog
+
+
+def _id(work: Work) -> str | None:
+    return None if isinstance(work, Claim) else work.id
