@@ -1,10 +1,10 @@
-"""What a run costs beside time: processor time of whole families of processes, and what PostgreSQL counts."""
+"""What a run costs beside time: processor time of whole families of processes, and what a database counts."""
 
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import msgspec
 import psutil  # type: ignore[import-untyped]  # it has no stubs of its own
@@ -32,46 +32,56 @@ def _used_ticks(pid: int) -> int:
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a database has counted since it was made; the difference of two is what happened between.
+    """What a database server has counted since it was started; the difference of two is what happened between.
 
-    `wal_bytes` and `commits` are the whole server's and the whole database's: whoever measures must be alone there.
+    They are the whole server's: whoever measures must be alone there. `commits` counts transactions that only read,
+    too. None: this server does not count that.
     """
 
-    wal_bytes: int = 0
-    commits: int = 0
-    statements: int = 0
+    log_bytes: int | None = None
+    flushes: int | None = None
+    commits: int | None = None
+    statements: int | None = None
 
     def __sub__(self, other: "Counts") -> "Counts":
-        return Counts(
-            wal_bytes=self.wal_bytes - other.wal_bytes,
-            commits=self.commits - other.commits,
-            statements=self.statements - other.statements,
-        )
+        differences = {
+            name: None if mine is None or theirs is None else mine - theirs
+            for name in self.__struct_fields__
+            for mine, theirs in ((getattr(self, name), getattr(other, name)),)
+        }
+        return Counts(**differences)
 
 
-class PostgresMeter:
-    """Reads the counters over a connection of its own, whose own transactions are taken off again."""
+def postgres_counts(url: str) -> Counts:
+    """Sessions hand theirs in when they rest or end: read when the node has been stopped. From version 14 on."""
+    import psycopg
 
-    def __init__(self, url: str) -> None:
-        import psycopg
-
-        self._connection: Any = psycopg.connect(url, autocommit=True)
-        self._own = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def read(self) -> Counts:
-        """The counters as they stand. Sessions hand in theirs up to a second late: rest before reading exactly."""
-        row = self._connection.execute(
-            "SELECT pg_current_wal_lsn() - '0/0', xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    with psycopg.connect(url, autocommit=True) as connection:
+        # Version 18 counts the flushes elsewhere.
+        flushes = "(SELECT wal_sync FROM pg_stat_wal)" if connection.info.server_version < 180_000 else "NULL"
+        found = connection.execute(
+            f"SELECT (pg_current_wal_lsn() - '0/0')::bigint, {flushes}, sum(xact_commit)::bigint FROM pg_stat_database"
         ).fetchone()
-        counts = Counts(wal_bytes=int(row[0]), commits=int(row[1]) - self._own)
-        self._own += 1
-        return counts
+        assert found is not None
+        return Counts(log_bytes=found[0], flushes=found[1], commits=found[2])
+
+
+def mysql_counts(host: str, port: int, user: str, password: str) -> Counts:
+    """The redo log's bytes and flushes; statements include those that begin and end transactions."""
+    import pymysql
+
+    with (
+        pymysql.connect(host=host, port=port, user=user, password=password) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SHOW GLOBAL STATUS")
+        status: dict[str, Any] = dict(cursor.fetchall())
+    return Counts(
+        log_bytes=int(status["Innodb_os_log_written"]),
+        flushes=int(status["Innodb_os_log_fsyncs"]) if "Innodb_os_log_fsyncs" in status else None,
+        commits=int(status["Com_commit"]),
+        statements=int(status["Questions"]),
+    )
 
 
 class Exposition(msgspec.Struct, frozen=True):
