@@ -33,10 +33,15 @@ class Node:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            self._server.terminate()
+            self.stop()
         finally:
             self._server.kill9()
             self._temporary.cleanup()
+
+    def stop(self) -> None:
+        """Let it finish and end, if it runs."""
+        if self._server.running:
+            self._server.terminate()
 
     def cpu_seconds(self) -> float:
         """Processor time the node has used, user and system."""
