@@ -172,6 +172,10 @@ class Fold:
             return absent(command.id).outcome
         return self._take_in(advance(command, message, self._context), message)
 
+    def would_take(self, command: c.Command) -> bool:
+        """Whether a command on a loaded message would be done, and not park it; nothing is changed."""
+        return advance(command, self._present[command.id], self._context).taken
+
     def _busy(self, work: c.Prepare | c.Command | c.Claim) -> Busy | None:
         names: list[str] = [work.id]  # type: ignore[union-attr]  # claims name none and do not come here
         if isinstance(work, c.Redeliver):
