@@ -58,7 +58,7 @@ class RunningNode:
             ),
             chance,
             # The database is a file of this machine: its clock is this machine's.
-            Timing(database_ms=wall_ms, refresh=self._clock.refresh, jumped=lambda: self._clock.jumped),
+            Timing(database_ms=_database_ms, refresh=self._clock.refresh, jumped=lambda: self._clock.jumped),
             roles=settings.roles,
             keyless=True,
             require_address=require_address,
@@ -95,8 +95,10 @@ class RunningNode:
 
     async def start(self) -> None:
         """Open the store, start the loops, listen. Raises `ConfigurationError` with what to do."""
-        await self._store.open(self._clock.now())
+        # Nobody asks the clock before it was set by the database's.
+        await self._store.open(wall_ms())
         try:
+            await self._node.take_time()
             await self._server.start()
         except BaseException:
             await self._node.close()
@@ -191,3 +193,7 @@ def migration_status(settings: Settings) -> list[str]:
 def examine(settings: Settings) -> Report:
     """What a doctor finds at the database and the broker of the settings. Changes nothing."""
     return examine_sqlite(settings.database_path) + examine_built_in()
+
+
+async def _database_ms() -> int:
+    return wall_ms()

@@ -105,11 +105,14 @@ class World:
                 observer=self.observer,
             ),
             Chance(draw=lambda: 0.0, new_id=self.new_id, new_secret=lambda: "whsec_" + "A" * 44),
-            Timing(database_ms=self.clock.now, refresh=lambda _: 0, jumped=lambda: False),
+            Timing(database_ms=self._database_ms, refresh=lambda _: 0, jumped=lambda: False),
             keyless=True,
             require_address=lambda _: None,
             rates=dict,
         )
+
+    async def _database_ms(self) -> int:
+        return self.clock.now()
 
     @property
     def services(self) -> Services:

@@ -1,6 +1,6 @@
 """A node: the services over one store and one broker, and the loops that keep them going."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -63,7 +63,7 @@ class Backends(msgspec.Struct, frozen=True, kw_only=True):
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """How the node's clock is kept right: see `service.timekeeping`."""
 
-    database_ms: Callable[[], int]
+    database_ms: Callable[[], Awaitable[int]]
     refresh: Callable[[int], int]
     jumped: Callable[[], bool]
 
@@ -97,9 +97,20 @@ class Node:
             clock=clock,
             observer=observer,
         )
+        self._timekeeper = Timekeeper(
+            database_ms=timing.database_ms,
+            refresh=timing.refresh,
+            jumped=timing.jumped,
+            clock=clock,
+            observer=observer,
+        )
         self._dispatch_loop = self._loop("dispatch", self._dispatcher.run_once, dispatch.SWEEP_SECONDS)
         self.services = self._build_services(require_address, rates)
         self._supervise(roles, timing)
+
+    async def take_time(self) -> None:
+        """Set the node's clock by the database's: best when the store is open, and before the doors are."""
+        await self._timekeeper.run_once()
 
     async def start(self) -> None:
         """Start the loops. The store is open already."""
@@ -182,12 +193,6 @@ class Node:
             announce=self._announce,
         )
         forget = Retention(backends.store, clock=backends.clock, observer=backends.observer, clock_jumped=timing.jumped)
-        keeper = Timekeeper(
-            database_ms=timing.database_ms,
-            refresh=timing.refresh,
-            jumped=timing.jumped,
-            observer=backends.observer,
-        )
         loops = {
             "dispatch": self._dispatch_loop,
             "check": self._loop("check", self.services.checking.run_once, checking.SWEEP_SECONDS),
@@ -197,7 +202,7 @@ class Node:
         for role, loop in loops.items():
             if role in roles:
                 self.supervisor.add(loop)
-        self.supervisor.add(self._loop("clock", keeper.run_once, timekeeping.INTERVAL_SECONDS))
+        self.supervisor.add(self._loop("clock", self._timekeeper.run_once, timekeeping.INTERVAL_SECONDS))
 
     def _loop(self, name: str, run_once: RunOnce, interval_seconds: float) -> Loop:
         return Loop(

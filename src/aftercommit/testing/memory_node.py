@@ -63,7 +63,7 @@ class MemoryNode:
                 observer=self.observer,
             ),
             Chance(draw=lambda: 0.0, new_id=new_id, new_secret=lambda: new_secret(secrets.randbytes(32))),
-            Timing(database_ms=self.clock.now, refresh=lambda _: 0, jumped=lambda: False),
+            Timing(database_ms=self._database_ms, refresh=lambda _: 0, jumped=lambda: False),
             keyless=True,
             require_address=lambda _: None,
             rates=dict,
@@ -172,6 +172,9 @@ class MemoryNode:
                 " its messages are confirmed."
             )
         return [(topics[each.topic].name, each.name, catalog.apps[each.app].name) for each in found]
+
+    async def _database_ms(self) -> int:
+        return self.clock.now()
 
     async def _rest(self) -> None:
         await self._thread.quiet()
