@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from aftercommit import __version__
 from aftercommit.api.asgi import create_app
@@ -192,7 +193,20 @@ def migration_status(settings: Settings) -> list[str]:
 
 def examine(settings: Settings) -> Report:
     """What a doctor finds at the database and the broker of the settings. Changes nothing."""
-    return examine_sqlite(settings.database_path) + examine_built_in()
+    return _examine_database(settings) + examine_built_in()
+
+
+def _examine_database(settings: Settings) -> Report:
+    if urlsplit(settings.database).scheme == "sqlite":
+        return examine_sqlite(settings.database_path)
+    try:
+        from aftercommit.doctor.servers import examine_server
+
+        return asyncio.run(examine_server(settings.database, workers=settings.workers, read_ms=wall_ms))
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"This database needs {error.name}: pip install 'aftercommit[postgres]' or 'aftercommit[mysql]'."
+        ) from error
 
 
 async def _database_ms() -> int:

@@ -7,10 +7,11 @@ from contextlib import closing
 import pytest
 
 from aftercommit.doctor import sqlite
-from aftercommit.doctor.finding import Finding, Level, Report
+from aftercommit.doctor.finding import Level
 from aftercommit.doctor.sqlite import examine_sqlite
 from aftercommit.stores.sqlite import run_migrations
 from aftercommit.stores.sqlite.lock import FileLock
+from tests.doctor.reading import found
 
 
 @pytest.fixture
@@ -24,11 +25,6 @@ def path(tmp_path, monkeypatch):
 
 def mounted(folder, kind):
     (folder / "mounts").write_text(f"none / overlay rw 0 0\nnone {folder} {kind} rw 0 0\n", "utf-8")
-
-
-def found(report: Report, check: str) -> Finding:
-    [finding] = [each for each in report.findings if each.check == f"sqlite.{check}"]
-    return finding
 
 
 def test_a_database_as_a_node_leaves_it_is_healthy(path):
