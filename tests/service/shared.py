@@ -18,6 +18,7 @@ class SharedStore(MemoryStore):
         super().__init__(chance=lambda: 0.0)
         self.locked: set[str] = set()
         self.refreshes = 0
+        self.claims: list[tuple[int, Claim]] = []
         self._seen = Catalog.of()
 
     @property
@@ -25,6 +26,7 @@ class SharedStore(MemoryStore):
         return self._seen
 
     async def write(self, work: Sequence[Work], now: int) -> list[Result]:
+        self.claims += [(now, each) for each in work if isinstance(each, Claim)]
         done = iter(await super().write([each for each in work if _id(each) not in self.locked], now))
         return [
             Busy(id=found, status=Status.PENDING_CONFIRMATION)

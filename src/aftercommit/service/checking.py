@@ -25,7 +25,9 @@ CALLS_PER_APP_MAX: Final = 4
 # Those that may wait longer stay in front of those that may not: look at many.
 UNASKED_MAX: Final = 1000
 WAIT_MAX_SECONDS: Final = 30.0
+# Who waits for questions looks again this often; on a shared database another node may have taken new messages.
 LOOK_AGAIN_SECONDS: Final = 1.0
+LOOK_AGAIN_SHARED_SECONDS: Final = 0.25
 
 
 class Checking:
@@ -43,6 +45,8 @@ class Checking:
         clock: Clock,
         observer: Observer,
         wake: Callable[[int, int], None],
+        chance: Callable[[], float],
+        shared: bool,
     ) -> None:
         self._gatherer = gatherer
         self._directory = directory
@@ -53,6 +57,10 @@ class Checking:
         self._breaker = Breaker(clock=clock)
         self._calls: dict[int, set[asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
+        self._chance = chance
+        self._look_again_seconds = LOOK_AGAIN_SHARED_SECONDS if shared else LOOK_AGAIN_SECONDS
+        # By application: when somebody last looked for its questions and found none. Who waits need not look as well.
+        self._looked_at: dict[int, float] = {}
         self.lanes = Lanes(reader, DueKind.CHECK, clock=clock, sweep_seconds=SWEEP_SECONDS)
 
     async def run_once(self) -> float | None:
@@ -100,13 +108,29 @@ class Checking:
         if not 0 <= wait_seconds <= WAIT_MAX_SECONDS:
             raise Invalid("invalid_wait", "wait_seconds must be from 0 to 30.", "/wait_seconds")
         until = self._clock.monotonic() + wait_seconds
-        while True:
-            claimed = await self._gatherer.claim(ClaimChecks(app=app.id, limit=limit, handed_out=True))
-            self._told_undecided(claimed.parked, claimed.seen)
-            left = until - self._clock.monotonic()
-            if claimed.taken or left <= 0 or self._stopping.is_set():
-                return [self._check_shape(each) for each in claimed.taken]
-            await self._clock.wait(self._stopping, min(left, LOOK_AGAIN_SECONDS))
+        taken = await self._hand_out(app.id, limit)
+        while not taken and not self._stopping.is_set() and (left := until - self._clock.monotonic()) > 0:
+            # Jittered, so that nodes do not look in step.
+            pause = self._look_again_seconds * (1 - 0.2 * self._chance())
+            if await self._clock.wait(self._stopping, min(left, pause)):
+                break
+            if left <= pause or self._may_look(app.id, pause):
+                taken = await self._hand_out(app.id, limit)
+        return [self._check_shape(each) for each in taken]
+
+    def _may_look(self, app: int, pause: float) -> bool:
+        looked_at = self._looked_at.get(app)
+        # A wait may end a moment early, by what is lost in counting seconds.
+        return looked_at is None or self._clock.monotonic() - looked_at >= pause - 0.001
+
+    async def _hand_out(self, app: int, limit: int) -> Sequence[Taken]:
+        self._looked_at[app] = self._clock.monotonic()
+        claimed = await self._gatherer.claim(ClaimChecks(app=app, limit=limit, handed_out=True))
+        self._told_undecided(claimed.parked, claimed.seen)
+        if claimed.taken:
+            # More may be there: whoever waits looks for it.
+            self._looked_at.pop(app, None)
+        return claimed.taken
 
     async def answer(self, caller: Caller, app_name: str, results: Sequence[CheckResult]) -> list[Outcome]:
         """What an initiator says about the checks it fetched."""

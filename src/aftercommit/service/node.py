@@ -138,8 +138,17 @@ class Node:
     def _build_services(self, require_address: RequireAddress, rates: Callable[[], Mapping[str, float]]) -> Services:
         store, clock, observer = self._backends.store, self._backends.clock, self._backends.observer
         chance, directory, gatherer, pulls = self._chance, self._directory, self.gatherer, self._backends.pulls
+        shared = store.capabilities.shared
         checks = Checking(
-            gatherer, store, directory, self._backends.checkback, clock=clock, observer=observer, wake=self._wake
+            gatherer,
+            store,
+            directory,
+            self._backends.checkback,
+            clock=clock,
+            observer=observer,
+            wake=self._wake,
+            chance=chance.draw,
+            shared=shared,
         )
         return Services(
             intake=Intake(
@@ -154,7 +163,15 @@ class Node:
                 announce=None if pulls is None else pulls.announce,
             ),
             reports=Reports(gatherer, directory, observer=observer),
-            pulling=Pulling(gatherer, directory, pulls, clock=clock, observer=observer),
+            pulling=Pulling(
+                gatherer,
+                directory,
+                pulls,
+                clock=clock,
+                observer=observer,
+                chance=chance.draw,
+                shared=shared,
+            ),
             registry=Registry(
                 store,
                 directory,

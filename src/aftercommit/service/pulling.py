@@ -1,6 +1,7 @@
 """Consumers of the built-in broker: pull, and wait for something to pull."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from aftercommit.domain.catalog import Subscription
@@ -13,12 +14,14 @@ from aftercommit.ports.observer import Observer
 from aftercommit.service.caller import Caller
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
+from aftercommit.service.lookout import Lookout
 from aftercommit.service.views import payload_base64, payload_json
 from aftercommit.wire import PULL_MAX, PulledMessage, rfc3339
 
 WAIT_MAX_SECONDS: Final = 30.0
-# A waiter looks again at least this often, whatever wakes it.
+# Who waits looks again at least this often, whatever wakes it: there, another node may have brought something.
 LOOK_AGAIN_SECONDS: Final = 5.0
+LOOK_AGAIN_SHARED_SECONDS: Final = 0.25
 
 
 class Pulling:
@@ -32,6 +35,8 @@ class Pulling:
         *,
         clock: Clock,
         observer: Observer,
+        chance: Callable[[], float],
+        shared: bool,
     ) -> None:
         self._gatherer = gatherer
         self._directory = directory
@@ -40,6 +45,9 @@ class Pulling:
         self._observer = observer
         self._stopping = False
         self._waiters: set[asyncio.Event] = set()
+        self._chance = chance
+        self._look_again_seconds = LOOK_AGAIN_SHARED_SECONDS if shared else LOOK_AGAIN_SECONDS
+        self._lookouts: dict[int, Lookout] = {}
 
     async def pull(
         self, caller: Caller, topic: str, subscription: str, limit: int, wait_seconds: float
@@ -57,7 +65,7 @@ class Pulling:
         waiter = self._broker.waiter(own.id)
         self._waiters.add(waiter)
         try:
-            taken = await self._await_some(own, limit, self._clock.monotonic() + wait_seconds, waiter)
+            taken = await self._await_some(own, limit, self._clock.monotonic() + wait_seconds, waiter, self._broker)
         finally:
             self._waiters.discard(waiter)
             self._broker.leave(own.id, waiter)
@@ -72,33 +80,45 @@ class Pulling:
             waiter.set()
 
     async def _await_some(
-        self, own: Subscription, limit: int, until: float, waiter: asyncio.Event
+        self, own: Subscription, limit: int, until: float, waiter: asyncio.Event, broker: PullBroker
     ) -> tuple[Taken, ...]:
-        while not self._stopping:
-            waiter.clear()
-            next_in = LOOK_AGAIN_SECONDS
-            if not self._paused(own):
-                claimed = await self._gatherer.claim(ClaimPulls(subscription=own.id, limit=limit))
-                if claimed.taken:
-                    return claimed.taken
-                next_in = self._next_in(claimed)
-            left = until - self._clock.monotonic()
-            if left <= 0:
-                break
-            await self._clock.wait(waiter, min(left, next_in))
-        return ()
+        claimed = await self._claim(own, limit)
+        if claimed.taken or self._clock.monotonic() >= until:
+            return claimed.taken
+        lookout = self._lookout(own.id, broker)
+        lookout.enter()
+        try:
+            lookout.seen(claimed)
+            while not claimed.taken and not self._stopping and (left := until - self._clock.monotonic()) > 0:
+                if await self._clock.wait(waiter, left) and not self._stopping:
+                    waiter.clear()
+                    claimed = await self._claim(own, limit)
+        finally:
+            lookout.leave()
+            if not lookout.is_needed:
+                del self._lookouts[own.id]
+        return claimed.taken
 
-    def _paused(self, own: Subscription) -> bool:
-        topic = self._directory.catalog.topics[own.topic]
-        return topic.paused_at is not None
+    async def _claim(self, own: Subscription, limit: int) -> Claimed:
+        if self._stopping or self._directory.catalog.topics[own.topic].paused_at is not None:
+            return Claimed()
+        claimed = await self._gatherer.claim(ClaimPulls(subscription=own.id, limit=limit))
+        lookout = self._lookouts.get(own.id)
+        if lookout is not None:
+            lookout.seen(claimed)
+        return claimed
 
-    def _next_in(self, claimed: Claimed) -> float:
-        if claimed.parked:
-            # What was due had used up its budget: look at once for what stands behind it.
-            return 0.0
-        if claimed.next_at is None:
-            return LOOK_AGAIN_SECONDS
-        return min(LOOK_AGAIN_SECONDS, max(0.001, (claimed.next_at - self._clock.now()) / 1000))
+    def _lookout(self, subscription: int, broker: PullBroker) -> Lookout:
+        known = self._lookouts.get(subscription)
+        if known is None:
+            known = self._lookouts[subscription] = Lookout(
+                lambda: broker.announce((subscription,)), clock=self._clock, interval=self._interval
+            )
+        return known
+
+    def _interval(self) -> float:
+        # Jittered, so that nodes do not look in step.
+        return self._look_again_seconds * (1 - 0.2 * self._chance())
 
     def _render(self, taken: Taken, own: Subscription) -> PulledMessage:
         message, content = taken.message, taken.content
