@@ -46,8 +46,9 @@ format: setup ## Put the code in shape
 races: setup ## Race transactions against checks for longer (ARGS="--races 20000 --seed 7")
 	$(BIN)/python -m tests.races $(ARGS)
 
-bench: setup ## Measure (BENCH=transactions for one, ARGS=... for the rest)
-	$(BIN)/python -m benchmarks $(if $(BENCH),--only $(BENCH)) $(ARGS)
+bench: setup ## Measure (BENCH=batch, postgresql, mariadb, flat, storm, transactions; ARGS=... for the rest)
+	$(BIN)/python -m benchmarks$(if $(filter flat storm,$(BENCH)),.$(BENCH),$(if $(BENCH), \
+		$(if $(filter postgresql mariadb,$(BENCH)),--database,--only) $(BENCH))) $(ARGS)
 
 clean: ## Remove .venv and everything made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -87,13 +87,14 @@ def _fill(connection: psycopg.Connection[Any], filling: Filling) -> None:
 
 def _copies() -> Iterator[str]:
     """One statement per table that copies its rows of the pattern, from number `start` to `end`."""
-    at = "(%(first)s::bigint + n::bigint * %(span)s / %(rows)s)"
+    at = "(%(first)s::bigint + n * %(span)s::bigint / %(rows)s::bigint)"
     for table, key in PARTITIONED.items():
         columns = [each.name for each in metadata("postgresql").tables[table].columns if each.name != "number"]
         values = [_value(each, key, at) for each in columns]
         yield (
             f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM pattern_{table} AS p"
-            " CROSS JOIN (SELECT origin FROM pattern_message) AS o CROSS JOIN generate_series(%(start)s, %(end)s) AS n"
+            " CROSS JOIN (SELECT origin FROM pattern_message) AS o"
+            " CROSS JOIN generate_series(%(start)s::bigint, %(end)s::bigint) AS n"
         )
 
 

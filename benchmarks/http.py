@@ -28,6 +28,14 @@ class Connection:
             b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
             % (path.encode(), len(body), body)
         )
+        return await self._answer(path, expected)
+
+    async def get(self, path: str) -> bytes:
+        """The body of what is there. Raises on any status but 200."""
+        self._writer.write(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+        return await self._answer(path, (200,))
+
+    async def _answer(self, path: str, expected: tuple[int, ...]) -> bytes:
         head = await self._reader.readuntil(_HEAD_END)
         status = int(head[9:12])
         length_at = head.lower().find(b"content-length:")

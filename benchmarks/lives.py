@@ -18,6 +18,8 @@ from benchmarks.workloads import PAYLOAD, SUBSCRIPTION, TOPIC
 
 PULLS: Final = 100
 SENDS: Final = 1000
+# 100 bytes, of which millions fit on a disk.
+SMALL: Final = b'{"order":12345,"note":"' + b"x" * 76 + b'"}'
 # The one whose messages are those of callers that say no name.
 APP: Final = "default"
 
@@ -39,7 +41,7 @@ def _with_app(catalog: Catalog) -> CatalogEdit:
 async def pattern(store: Store, topic: str, status: Status) -> str:
     """The id of a new message of a topic that the store has led to `status`."""
     [one] = (each for each in store.catalog.topics.values() if each.name == topic)
-    pipeline = Pipeline(store.catalog, 1, topic=one.id)
+    pipeline = Pipeline(store.catalog, 1, topic=one.id, payload=SMALL)
     [prepare] = pipeline.prepares(1)
     ids = [prepare.message.id]
     steps: dict[Status, Sequence[c.Work]] = {
@@ -63,8 +65,9 @@ class Pipeline:
     `take` is told the results of a step before the next one is asked for. `topic`: the only one, if none is named.
     """
 
-    def __init__(self, catalog: Catalog, batch: int, *, topic: int | None = None) -> None:
+    def __init__(self, catalog: Catalog, batch: int, *, topic: int | None = None, payload: bytes = PAYLOAD) -> None:
         self._catalog = catalog
+        self._payload = payload
         self._batch = batch
         self._topic = catalog.topics[topic] if topic is not None else next(iter(catalog.topics.values()))
         [self._subscription] = catalog.route(self._topic.id)
@@ -74,8 +77,8 @@ class Pipeline:
         self.completed = 0
 
     def prepares(self, count: int) -> list[c.Prepare]:
-        """New messages with the benchmark's payload."""
-        request = PrepareRequest(topic=self._topic.name, payload=msgspec.Raw(PAYLOAD))
+        """New messages with the payload."""
+        request = PrepareRequest(topic=self._topic.name, payload=msgspec.Raw(self._payload))
         policy = self._catalog.policy(self._topic.id)
         return [
             read_prepare(
