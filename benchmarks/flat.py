@@ -43,6 +43,7 @@ LISTS: Final = {
     "list, undelivered": "/v1/messages?limit=50&status=undelivered",
 }
 LIST_CALLS: Final = 40
+WARM_UP_SECONDS: Final = 1.0
 HOUR_MS: Final = 3600 * 1000
 
 
@@ -81,15 +82,22 @@ def measure(cases: list[Case], rounds: int, seconds: float) -> list[Figures]:
             _say(f"{case.name}: filled in {filled:.0f} s")
             node = stack.enter_context(Node(None, database.url()))
             measured.append((node, Figures(name=case.name, filled_seconds=filled, lists={each: [] for each in LISTS})))
+        for node, _ in measured:
+            uvloop.run(cycles_batched(node.port, 6, 4, WARM_UP_SECONDS))
         for number in range(rounds):
-            for node, figures in measured:
-                run = uvloop.run(cycles_batched(node.port, 6, 4, seconds))
-                figures.per_second.append(run.per_second)
-                figures.claims += uvloop.run(claims(node.port, CLAIMS)).latencies
-                for name, path in LISTS.items():
-                    figures.lists[name] += uvloop.run(_gets(node.port, path, LIST_CALLS)).latencies
+            # Everybody is first in turn: what one leaves behind, such as a checkpoint, is not always the next one's.
+            first = number % len(measured)
+            for node, figures in [*measured[first:], *measured[:first]]:
+                _measure(node.port, figures, seconds)
             _say(f"round {number + 1} of {rounds}: " + ", ".join(f"{f.per_second[-1]:,.0f}/s" for _, f in measured))
         return [figures for _, figures in measured]
+
+
+def _measure(port: int, figures: Figures, seconds: float) -> None:
+    figures.per_second.append(uvloop.run(cycles_batched(port, 6, 4, seconds)).per_second)
+    figures.claims += uvloop.run(claims(port, CLAIMS)).latencies
+    for name, path in LISTS.items():
+        figures.lists[name] += uvloop.run(_gets(port, path, LIST_CALLS)).latencies
 
 
 def _prepare(url: str, case: Case) -> float:
