@@ -19,9 +19,9 @@ from aftercommit.stores.sql.schema import PARTITIONED, metadata
 
 CHUNK: Final = 200_000
 HOLD_SECONDS: Final = 60.0
-# A UUIDv7 of a copy: its time, and bits that look like chance, from its number.
-_ID: Final = """
-    (lpad(to_hex({at}), 12, '0') || '7' || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid"""
+# A UUIDv7 of a copy: its time, and bits that look like chance, from its number and its pattern.
+_ID: Final = "(lpad(to_hex({at}), 12, '0') || '7' || substr({chance}, 1, 3) || '8' || substr({chance}, 4, 15))::uuid"
+_CHANCE: Final = "md5(n::text || p.{key}::text)"
 
 
 class Filling(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ def _copies() -> Iterator[str]:
 
 def _value(column: str, key: str, at: str) -> str:
     if column == key:
-        return _ID.format(at=at).strip()
+        return _ID.format(at=at, chance=_CHANCE.format(key=key))
     if column == "at" or column.endswith("_at"):
         return f"p.{column} - o.origin + {at}"
     return f"p.{column}"

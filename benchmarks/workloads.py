@@ -13,6 +13,9 @@ TOPIC = "bench"
 SUBSCRIPTION = "consumer"
 PAYLOAD = b'{"order":12345,"note":"' + b"x" * 480 + b'"}'
 BATCH = 100
+PACED_INITIATORS = 32
+PACED_CONSUMERS = 8
+PATIENCE_SECONDS = 60.0
 
 
 def prepare_body(message_id: str) -> bytes:
@@ -103,6 +106,47 @@ async def cycles_batched(port: int, initiators: int, consumers: int, seconds: fl
 
     steps: list[Step] = [*[initiate] * initiators, *[consume] * consumers]
     return await load("127.0.0.1", port, steps, seconds, count=lambda: completed[0])
+
+
+async def paced_cycles(port: int, per_second: float, seconds: float) -> tuple[Run, Run]:
+    """Lives that begin at a fixed rate, every verb its own call: the pairs of prepare and confirm, and the whole lives.
+
+    Latencies count from the moment that was intended. Raises TimeoutError if the last take too long to complete.
+    """
+    pairs, lives = Run(), Run()
+    began: dict[str, float] = {}
+    count = int(per_second * seconds)
+    numbers = iter(range(count))
+    started = perf_counter()
+
+    async def initiate() -> None:
+        connection = await Connection.open("127.0.0.1", port)
+        for number in numbers:
+            intended = started + number / per_second
+            await asyncio.sleep(max(0.0, intended - perf_counter()))
+            message_id = str(uuid_utils.uuid7())
+            began[message_id] = intended
+            await connection.call("/v1/messages", prepare_body(message_id))
+            await connection.call(f"/v1/messages/{message_id}/confirm", b"{}")
+            pairs.latencies.append(perf_counter() - intended)
+            pairs.done += 1
+        connection.close()
+
+    async def consume() -> None:
+        connection = await Connection.open("127.0.0.1", port)
+        while lives.done < count:
+            for each in await _pull(connection, 50):
+                await connection.call(f"/v1/messages/{each}/complete", b"{}")
+                lives.latencies.append(perf_counter() - began[each])
+                lives.done += 1
+        connection.close()
+
+    async with asyncio.timeout(seconds + PATIENCE_SECONDS):
+        await asyncio.gather(
+            *(initiate() for _ in range(PACED_INITIATORS)), *(consume() for _ in range(PACED_CONSUMERS))
+        )
+    pairs.seconds = lives.seconds = perf_counter() - started
+    return pairs, lives
 
 
 async def register(port: int) -> None:
