@@ -193,7 +193,7 @@ def migration_status(settings: Settings) -> list[str]:
 
 def examine(settings: Settings) -> Report:
     """What a doctor finds at the database and the broker of the settings. Changes nothing."""
-    return _examine_database(settings) + examine_built_in()
+    return _examine_database(settings) + _examine_broker(settings)
 
 
 def _examine_database(settings: Settings) -> Report:
@@ -207,6 +207,16 @@ def _examine_database(settings: Settings) -> Report:
         raise ConfigurationError(
             f"This database needs {error.name}: pip install 'aftercommit[postgres]' or 'aftercommit[mysql]'."
         ) from error
+
+
+def _examine_broker(settings: Settings) -> Report:
+    if settings.broker == BUILT_IN_BROKER:
+        return examine_built_in()
+    try:
+        from aftercommit.doctor.nats import examine_nats
+    except ModuleNotFoundError as error:
+        raise ConfigurationError("A NATS broker needs nats-py: pip install 'aftercommit[nats]'.") from error
+    return asyncio.run(examine_nats(settings.broker))
 
 
 async def _database_ms() -> int:

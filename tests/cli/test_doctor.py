@@ -59,3 +59,11 @@ def test_wrong_settings_are_one_sentence(command_line):
 
     assert result.exit_code == ExitCode.FAILURE
     assert "carrier-pigeon" in result.output
+
+
+def test_a_broker_that_cannot_be_reached_exits_with_2_and_the_database_is_told_all_the_same(command_line, address):
+    result = command_line.run("doctor", "--database", address, "--broker", "nats://127.0.0.1:1")
+
+    assert result.exit_code == NOT_REACHED
+    assert "nats.connection" in result.output
+    assert "sqlite.integrity" in result.output
