@@ -112,6 +112,22 @@ async def test_what_cannot_be_reached_is_told_and_its_password_is_not_shown(data
     assert "swordfish" not in str(report)
 
 
+class Speechless:
+    """A driver that lacks what the server's way of checking passwords needs."""
+
+    MySQLError = pymysql.MySQLError
+
+    async def connect(self, **_options: object) -> None:
+        """As asyncmy says it."""
+        raise RuntimeError("'cryptography' package is required for caching_sha2_password auth methods")
+
+
+async def test_a_package_that_the_driver_lacks_is_told(database, monkeypatch):
+    monkeypatch.setattr(mysql, "import_module", lambda _name: Speechless())
+
+    assert "cryptography" in found(await examine(database), "connection").found
+
+
 async def test_a_careless_server_is_told_all_of_it(careless):
     with careless.database() as made:
         report = await examine(Address.parse(made.url()))

@@ -72,7 +72,8 @@ async def _connected(address: Address) -> AsyncIterator[Session]:
                 autocommit=True,
                 connect_timeout=CONNECT_SECONDS,
             )
-    except (errors.MySQLError, OSError, TimeoutError) as problem:
+    except (errors.MySQLError, OSError, TimeoutError, RuntimeError) as problem:
+        # The last one: a package is missing that the server's way of checking passwords needs.
         raise StoreUnavailable(str(problem) or f"No answer in {CONNECT_SECONDS} s.") from problem
     lent = MysqlSession(connection)
     try:
