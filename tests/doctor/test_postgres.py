@@ -1,7 +1,7 @@
 """What the doctor finds at PostgreSQL: real servers, each check seen to complain."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import asyncpg
 import psycopg
@@ -192,6 +192,13 @@ async def test_too_few_connections_for_the_workers_are_an_error(installed):
     assert found(await examine(installed, workers=1), "connections").level is Level.ERROR
 
 
+async def test_connections_that_others_have_are_counted(installed):
+    async with AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(connected(installed))
+        assert found(await examine(installed, workers=16), "connections").level is Level.WARNING
+
+
 async def test_a_table_that_is_gone_is_an_error(installed):
     await run(installed, "DROP TABLE tally")
 
@@ -357,13 +364,27 @@ async def test_standbys_that_follow_asynchronously_are_told(installed):
         assert found(await examine(installed), "synchronous_commit").level is Level.WARNING
 
 
-async def test_what_acknowledged_means_with_synchronous_standbys_is_said(database):
+class Followed:
+    """A connection to a server that so many standbys follow."""
+
+    def __init__(self, standbys: int) -> None:
+        self._standbys = standbys
+
+    async def fetchval(self, _query: str) -> int:
+        """How many they are."""
+        return self._standbys
+
+
+@pytest.mark.parametrize(("standbys", "level"), [(0, Level.ERROR), (1, Level.OK), (2, Level.OK)])
+async def test_what_acknowledged_means_with_synchronous_standbys_is_said(database, standbys, level):
+    """Without any of them, every commit waits."""
     settings = {"synchronous_commit": "on", "synchronous_standby_names": "ANY 1 (east, west)"}
-    server = Server(connection=None, address=database, settings=settings, workers=1, now=0, ahead_ms=0)
+    followed = Followed(standbys)
+    server = Server(connection=followed, address=database, settings=settings, workers=1, now=0, ahead_ms=0)
 
     verdict = await synchronous_commit(server)
 
-    assert verdict.level is Level.OK
+    assert verdict.level is level
     assert "ANY 1 (east, west)" in verdict.found
 
 

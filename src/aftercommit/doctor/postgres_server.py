@@ -80,13 +80,18 @@ async def synchronous_commit(server: Server) -> Verdict:
             f"synchronous_commit is {mode} here; a node sets it on for itself, other sessions may lose commits.",
             "Set it on for the service's user.",
         )
-    if names:
-        return ok(f"Acknowledged means: on the disk of this server and of the standbys {names!r}.")
     # What reads changes for other systems is no standby.
     standbys = await server.connection.fetchval(
         "SELECT count(*) FROM pg_stat_replication WHERE pid NOT IN"
         " (SELECT active_pid FROM pg_replication_slots WHERE slot_type = 'logical' AND active_pid IS NOT NULL)"
     )
+    if names and not standbys:
+        return error(
+            f"Commits wait for the standbys {names!r}, and none is connected: nothing is acknowledged.",
+            "Start them, or take them out of synchronous_standby_names.",
+        )
+    if names:
+        return ok(f"Acknowledged means: on the disk of this server and of the standbys {names!r}.")
     if standbys:
         return warning(
             f"{standbys} standbys follow asynchronously: a failover can lose what was acknowledged last.",
