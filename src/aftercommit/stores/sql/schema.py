@@ -37,6 +37,9 @@ PARTITION_STORAGE: Final[dict[str, dict[str, str]]] = {
     "delivery": {"fillfactor": "70", **_EAGER},
     "event": {"autovacuum_vacuum_insert_scale_factor": "0.5"},
 }
+# How tables of few rows are stored that change all the time: room for the next version of each row on its page.
+_HOT: Final = {"fillfactor": "50", "autovacuum_vacuum_threshold": "50", **_EAGER}
+HOT_STORAGE: Final[dict[str, dict[str, str]]] = {"tally": _HOT, "fact": _HOT, "node": _HOT}
 # How many counters one count is spread over, so that writers seldom wait for each other.
 STRIPES: Final = 256
 
@@ -234,7 +237,9 @@ def _catalogue(tables: MetaData) -> None:
 
 def _table(tables: MetaData, name: str, *parts: Any) -> Table[Any]:
     partitioned_by = f"RANGE ({PARTITIONED[name]})" if name in PARTITIONED else None
-    return Table(name, tables, *parts, postgresql_partition_by=partitioned_by, **_MYSQL)
+    return Table(
+        name, tables, *parts, postgresql_partition_by=partitioned_by, postgresql_with=HOT_STORAGE.get(name), **_MYSQL
+    )
 
 
 def _id() -> TypeEngine[Any]:
