@@ -1,5 +1,6 @@
 """A memory store as several nodes would share it: what one of them registers, the others do not see by themselves."""
 
+import asyncio
 from collections.abc import Sequence
 
 from aftercommit.domain.catalog import Catalog, CatalogEdit
@@ -19,6 +20,10 @@ class SharedStore(MemoryStore):
         self.locked: set[str] = set()
         self.refreshes = 0
         self.claims: list[tuple[int, Claim]] = []
+        self.away: Exception | None = None
+        # Refreshes wait until it is open.
+        self.gate = asyncio.Event()
+        self.gate.set()
         self._seen = Catalog.of()
 
     @property
@@ -44,9 +49,17 @@ class SharedStore(MemoryStore):
         """An edit by another node: it stands in the database, and this node has not seen it."""
         await super().edit_catalog(edit, now)
 
+    def forget(self, seen: Catalog) -> None:
+        """See the catalogue as it was then."""
+        self._seen = seen
+
     async def refresh_catalog(self) -> None:
         self.refreshes += 1
-        self._seen = super().catalog
+        if self.away is not None:
+            raise self.away
+        seen = super().catalog
+        await self.gate.wait()
+        self._seen = seen
 
 
 def _id(work: Work) -> str | None:

@@ -18,10 +18,10 @@ async def test_a_topic_registered_while_its_first_message_arrives_keeps_what_was
             w.services.registry.put_app(ORDERS, "orders", app),
             *(w.prepare() for _ in range(5)),
         )
-        shown = w.services.registry.get_topic(TOPIC)
+        shown = await w.services.registry.get_topic(TOPIC)
         assert [each.name for each in shown.subscriptions] == ["billing"]
         assert shown.policy["checks_max"] == 3
-        assert w.services.registry.get_app(ORDERS, "orders").check_url == "http://127.0.0.1:1/"
+        assert (await w.services.registry.get_app(ORDERS, "orders")).check_url == "http://127.0.0.1:1/"
 
 
 async def test_of_two_partial_changes_of_a_topic_at_once_neither_undoes_the_other() -> None:
@@ -32,7 +32,7 @@ async def test_of_two_partial_changes_of_a_topic_at_once_neither_undoes_the_othe
             w.services.registry.put_topic(ORDERS, TOPIC, TopicRequest(subscriptions=more)),
             w.services.registry.put_topic(ORDERS, TOPIC, TopicRequest(policy={"checks_max": 3})),
         )
-        shown = w.services.registry.get_topic(TOPIC)
+        shown = await w.services.registry.get_topic(TOPIC)
         assert len(shown.subscriptions) == 2
         assert shown.policy["checks_max"] == 3
 

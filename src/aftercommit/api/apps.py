@@ -26,7 +26,7 @@ async def put(context: Context, call: Call[AppRequest]) -> Answer:
 
 async def get(context: Context, call: Call[NoBody]) -> Answer:
     """An application; its secrets are only named."""
-    return json_answer(context.services.registry.get_app(call.caller, call.path[0]))
+    return json_answer(await context.services.registry.get_app(call.caller, call.path[0]))
 
 
 async def add_secret(context: Context, call: Call[EmptyRequest]) -> Answer:

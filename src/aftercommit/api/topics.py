@@ -22,12 +22,12 @@ async def put(context: Context, call: Call[TopicRequest]) -> Answer:
 
 async def get(context: Context, call: Call[NoBody]) -> Answer:
     """A topic with its subscriptions and the policies in force."""
-    return json_answer(context.services.registry.get_topic(call.path[0]))
+    return json_answer(await context.services.registry.get_topic(call.path[0]))
 
 
 async def list_all(context: Context, call: Call[NoBody]) -> Answer:
     """All topics by name."""
-    return json_answer(context.services.registry.list_topics())
+    return json_answer(await context.services.registry.list_topics())
 
 
 async def delete(context: Context, call: Call[NoBody]) -> Answer:

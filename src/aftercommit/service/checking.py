@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from aftercommit.domain.catalog import App, require_app
+from aftercommit.domain.catalog import App
 from aftercommit.domain.commands import CheckAnswered, CheckOutcome, ClaimChecks, ClaimUnasked
 from aftercommit.domain.errors import Invalid, NotFound
 from aftercommit.domain.lifecycle import Refusal, Status
@@ -66,7 +66,10 @@ class Checking:
     async def run_once(self) -> float | None:
         """Start a call for every application with due checks and room for one more; returns when to look again."""
         await self.lanes.sweep_if_due()
-        await asyncio.gather(*(self._check(app) for app in self.lanes.take_due()))
+        due = self.lanes.take_due()
+        await self._directory.know(apps=due)
+        # What is not known even so is left for the next sweep.
+        await asyncio.gather(*(self._check(app) for app in due if app in self._directory.catalog.apps))
         return self.lanes.seconds_until_next()
 
     def address_changed(self, app: int) -> None:
@@ -102,7 +105,7 @@ class Checking:
 
     async def pull(self, caller: Caller, app_name: str, limit: int, wait_seconds: float) -> list[Check]:
         """Hand due checks to an initiator that cannot be called. Handed out is counted."""
-        app = self._own_app(caller, app_name)
+        app = await self._own_app(caller, app_name)
         if not 1 <= limit <= CHECKS_PER_CALL_MAX:
             raise Invalid("invalid_max", f"max must be from 1 to {CHECKS_PER_CALL_MAX}.", "/max")
         if not 0 <= wait_seconds <= WAIT_MAX_SECONDS:
@@ -134,7 +137,7 @@ class Checking:
 
     async def answer(self, caller: Caller, app_name: str, results: Sequence[CheckResult]) -> list[Outcome]:
         """What an initiator says about the checks it fetched."""
-        app = self._own_app(caller, app_name)
+        app = await self._own_app(caller, app_name)
         work = []
         for index, each in enumerate(results):
             if each.outcome not in set(CheckOutcome):
@@ -198,8 +201,8 @@ class Checking:
             check=taken.message.checks,
         )
 
-    def _own_app(self, caller: Caller, name: str) -> App:
-        app = require_app(self._directory.catalog, name)
+    async def _own_app(self, caller: Caller, name: str) -> App:
+        app = await self._directory.find_app(name)
         if not caller.wide and app.id != self._directory.app_id(caller):
             raise NotFound("unknown_app", f"There is no application {name!r}.")
         return app

@@ -80,13 +80,15 @@ class Dispatcher:
     async def run_once(self) -> float | None:
         """Send everything that is due now; returns the seconds until more will be."""
         await self.lanes.sweep_if_due()
-        due = [topic for topic in self.lanes.take_due() if self._may_send(topic)]
-        await asyncio.gather(*(self._send(topic) for topic in due))
+        due = self.lanes.take_due()
+        await self._directory.know(topics=due)
+        await asyncio.gather(*(self._send(topic) for topic in due if self._may_send(topic)))
         return self.lanes.seconds_until_next()
 
     def _may_send(self, topic: int) -> bool:
-        # A paused topic is not expected again: resuming wakes it, and the sweep looks at it all the same.
-        return self._directory.catalog.topics[topic].paused_at is None
+        # One that is paused, or not known here, is not expected again: the sweep looks at it, and resuming wakes it.
+        known = self._directory.catalog.topics.get(topic)
+        return known is not None and known.paused_at is None
 
     async def _send(self, topic: int) -> None:
         if self._pulls is not None:

@@ -36,13 +36,17 @@ class Inspection:
     async def get(self, caller: Caller, message_id: str) -> MessageAnswer:
         """Everything about one message the caller may see, else `NotFound`."""
         stored = await self._reader.get(message_id)
+        if stored is not None:
+            await self._directory.know_of((stored.message,))
+            await self._directory.find_app_id(caller)
         if stored is None or not self._directory.may_see(caller, stored.message):
             raise NotFound("unknown_message", f"There is no message {message_id}.")
         return message_answer(stored, self._directory)
 
     async def search(self, caller: Caller, **parameters: str) -> MessagesAnswer:
         """A page of what the caller may see, newest first. `parameters` are the query's, unread."""
-        page = await self._reader.search(self._read(caller, parameters))
+        page = await self._reader.search(await self._read(caller, parameters))
+        await self._directory.know_of(each.message for each in page.messages)
         return MessagesAnswer(
             messages=[message_summary(each, self._directory) for each in page.messages],
             next_cursor=f"{page.next_after[0]}~{page.next_after[1]}" if page.next_after else None,
@@ -50,9 +54,12 @@ class Inspection:
 
     async def stats(self, caller: Caller) -> StatsAnswer:
         """Counts, ages and rates; of the caller's own messages unless it may see all."""
-        scope = self._directory.operator_scope(caller)
+        scope = await self._directory.operator_scope(caller)
         now = self._clock.now()
         tallies = [each for each in await self._reader.tallies() if scope in (None, each.app) and each.count]
+        await self._directory.know(
+            apps=(each.app for each in tallies), topics=(each.topic for each in tallies if each.topic is not None)
+        )
         totals: Counter[str] = Counter({status.value: 0 for status in Status})
         for each in tallies:
             totals[each.status.value] += each.count
@@ -68,14 +75,13 @@ class Inspection:
         ]
         return StatsAnswer(messages=rows, totals=dict(totals), rates=dict(self._rates()))
 
-    def _read(self, caller: Caller, parameters: Mapping[str, str]) -> Search:
+    async def _read(self, caller: Caller, parameters: Mapping[str, str]) -> Search:
         for name in parameters:
             if name not in PARAMETERS:
                 raise Invalid("invalid_query", f"There is no parameter {name[:80]!r}.", f"/{name[:80]}")
-        catalog = self._directory.catalog
         search = Search(
             limit=_limit(parameters.get("limit")),
-            visible_to=self._directory.operator_scope(caller),
+            visible_to=await self._directory.operator_scope(caller),
             status=_status(parameters.get("status")),
             key=parameters.get("key"),
             since=_time("since", parameters.get("since")),
@@ -84,6 +90,9 @@ class Inspection:
             text=parameters.get("q"),
             after=_cursor(parameters.get("cursor")),
         )
+        if {"topic", "app"} & parameters.keys():
+            await self._directory.look_for(app=parameters.get("app"), topic=parameters.get("topic"))
+        catalog = self._directory.catalog
         if "topic" in parameters:
             named = [each.id for each in catalog.topics.values() if each.name == parameters["topic"]]
             search = msgspec.structs.replace(search, topics=tuple(named) or (_NOTHING,))

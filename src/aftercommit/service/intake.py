@@ -51,7 +51,7 @@ class Intake:
 
     async def prepare(self, caller: Caller, request: PrepareRequest, traceparent: str | None) -> Outcome:
         """Store one message. Durable when it returns; repeating it with the same id and content is safe."""
-        work = await self._read(caller, request, traceparent)
+        work = await self._read(caller, request, traceparent, self._directory.freshness.mark)
         outcome = (await self._gatherer.prepare((work,)))[0]
         self._told("prepared", (outcome,))
         return outcome
@@ -61,9 +61,10 @@ class Intake:
     ) -> list[Outcome | CallerError]:
         """Store many; what is wrong with one is its own answer."""
         read: list[Prepare | CallerError] = []
+        came = self._directory.freshness.mark
         for request in requests:
             try:
-                read.append(await self._read(caller, request, traceparent))
+                read.append(await self._read(caller, request, traceparent, came))
             except CallerError as error:
                 read.append(error)
         outcomes = iter(await self._gatherer.prepare([each for each in read if isinstance(each, Prepare)]))
@@ -77,7 +78,9 @@ class Intake:
 
     async def confirm_many(self, caller: Caller, ids: Sequence[str]) -> list[Outcome]:
         """Confirm many, each on its own."""
-        outcomes = await self._gatherer.apply(self._confirms(caller, ids))
+        app, pullable = await self._directory.find_app_id(caller), self._announce is not None
+        work = [Confirm(id=each, app=app, actor=caller.app, pullable=pullable) for each in ids]
+        outcomes = await self._gatherer.apply(work)
         self._told("confirmed", outcomes)
         return outcomes
 
@@ -106,6 +109,8 @@ class Intake:
     async def statuses(self, caller: Caller, ids: Sequence[str]) -> list[Outcome]:
         """The present status of each id the caller may see."""
         found = await self._reader.find(ids)
+        await self._directory.know_of(found.values())
+        await self._directory.find_app_id(caller)
         return [
             Outcome(id=each, status=found[each].status)
             if each in found and self._directory.may_see(caller, found[each])
@@ -113,12 +118,12 @@ class Intake:
             for each in ids
         ]
 
-    async def _read(self, caller: Caller, request: PrepareRequest, traceparent: str | None) -> Prepare:
+    async def _read(self, caller: Caller, request: PrepareRequest, traceparent: str | None, came: int) -> Prepare:
         now = self._clock.now()
         if request.id is not None:
             require_id(request.id, now)
-        app = await self._directory.ensure_app(caller.app)
-        topic = await self._directory.ensure_topic(request.topic, app)
+        app = await self._directory.ensure_app(caller.app, came)
+        topic = await self._directory.ensure_topic(request.topic, app, came)
         return read_prepare(
             request,
             message_id=request.id or self._new_id(),
@@ -129,10 +134,6 @@ class Intake:
             chance=self._chance(),
             traceparent=traceparent,
         )
-
-    def _confirms(self, caller: Caller, ids: Sequence[str]) -> list[Confirm]:
-        app, pullable = self._directory.app_id(caller), self._announce is not None
-        return [Confirm(id=each, app=app, actor=caller.app, pullable=pullable) for each in ids]
 
     def _told(self, event: str, outcomes: Sequence[Outcome]) -> None:
         changed, sent = 0, list[Message]()

@@ -45,7 +45,7 @@ class Operation:
         if request.outcome not in (CheckOutcome.COMMITTED, CheckOutcome.ROLLED_BACK):
             raise Invalid("invalid_outcome", "outcome must be committed or rolled_back.", "/outcome")
         reason = _reason(request.reason)
-        scope = self._directory.operator_scope(caller)
+        scope = await self._directory.operator_scope(caller)
         evidence = await self._evidence(message_id, scope)
         if evidence is not None:
             return evidence
@@ -60,14 +60,14 @@ class Operation:
 
     async def recheck(self, caller: Caller, message_id: str) -> Outcome:
         """Have the initiator asked now instead of when its turn comes."""
-        command = Recheck(id=message_id, app=self._directory.operator_scope(caller), actor=caller.app)
+        command = Recheck(id=message_id, app=await self._directory.operator_scope(caller), actor=caller.app)
         return self._told("recheck_requested", (await self._gatherer.apply((command,)))[0])
 
     async def redeliver(self, caller: Caller, message_id: str, request: RedeliverRequest) -> Outcome:
         """Deliver again: with fresh budgets, at once, or, once settled, as a new message linked to this one."""
         command = Redeliver(
             id=message_id,
-            app=self._directory.operator_scope(caller),
+            app=await self._directory.operator_scope(caller),
             actor=caller.app,
             replay_id=self._new_id(),
             subscriptions=tuple(request.subscriptions) if request.subscriptions is not None else None,
@@ -78,7 +78,7 @@ class Operation:
 
     async def discard(self, caller: Caller, message_id: str, reason: str) -> Outcome:
         """Give a message's open deliveries up."""
-        scope = self._directory.operator_scope(caller)
+        scope = await self._directory.operator_scope(caller)
         command = Discard(id=message_id, app=scope, actor=caller.app, reason=_reason(reason))
         return self._told("discarded", (await self._gatherer.apply((command,)))[0])
 
@@ -86,6 +86,7 @@ class Operation:
         stored = await self._reader.get(message_id)
         if stored is None or stored.message.status is not Status.UNDECIDED or scope not in (None, stored.message.app):
             return None
+        await self._directory.know_of((stored.message,))
         verdict = await self._checking.ask_now(stored.message, Taken(message=stored.message, content=stored.content))
         if verdict is None or verdict.outcome is CheckOutcome.UNKNOWN:
             return None

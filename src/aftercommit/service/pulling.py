@@ -57,7 +57,7 @@ class Pulling:
             raise Invalid("invalid_max", f"max must be from 1 to {PULL_MAX}.", "/max")
         if not 0 <= wait_seconds <= WAIT_MAX_SECONDS:
             raise Invalid("invalid_wait", "wait_seconds must be from 0 to 30.", "/wait_seconds")
-        own = self._directory.own_subscription(caller, topic, subscription)
+        own = await self._directory.find_own_subscription(caller, topic, subscription)
         if self._broker is None:
             raise Conflict(
                 "pull_not_available", f"Topic {topic!r} is delivered by an outside broker: consume it there."

@@ -56,13 +56,17 @@ class Redeliverer:
         """One round over everything that is due; returns the seconds until more will be."""
         for lanes in (self._expired, self._redelivered):
             await lanes.sweep_if_due()
-        await asyncio.gather(*(self._expire(each) for each in self._expired.take_due() if self._flows(each)))
-        await asyncio.gather(*(self._redeliver(each) for each in self._redelivered.take_due() if self._flows(each)))
+        expired, redelivered = self._expired.take_due(), self._redelivered.take_due()
+        await self._directory.know(subscriptions=[*expired, *redelivered])
+        await asyncio.gather(*(self._expire(each) for each in expired if self._flows(each)))
+        await asyncio.gather(*(self._redeliver(each) for each in redelivered if self._flows(each)))
         return min(self._expired.seconds_until_next(), self._redelivered.seconds_until_next())
 
     def _flows(self, subscription: int) -> bool:
+        # What is paused, or not known here, is left for the next sweep.
         catalog = self._directory.catalog
-        return catalog.topics[catalog.subscriptions[subscription].topic].paused_at is None
+        known = catalog.subscriptions.get(subscription)
+        return known is not None and catalog.topics[known.topic].paused_at is None
 
     async def _expire(self, subscription: int) -> None:
         claimed = await self._gatherer.claim(ClaimExpired(subscription=subscription, limit=CLAIM_MAX))

@@ -78,8 +78,9 @@ class Registry:
         self._address_changed(app.id)
         return app_answer(app, shown=secret.id), edit.created
 
-    def get_app(self, caller: Caller, name: str) -> AppAnswer:
+    async def get_app(self, caller: Caller, name: str) -> AppAnswer:
         """A registered application; its secrets are only named."""
+        await self._directory.freshness.refresh()
         return app_answer(require_app(self._directory.catalog, name))
 
     async def add_secret(self, caller: Caller, name: str) -> SecretAnswer:
@@ -93,8 +94,11 @@ class Registry:
         self, caller: Caller, name: str, request: TopicRequest, *, force: bool = False
     ) -> tuple[TopicAnswer, bool]:
         """Create or change a topic. What the request leaves out stays as it is."""
-        owner = await self._directory.ensure_app(caller.app)
-        listed = None if request.subscriptions is None else [await self._spec(caller, e) for e in request.subscriptions]
+        came = self._directory.freshness.mark
+        owner = await self._directory.ensure_app(caller.app, came)
+        listed = None
+        if request.subscriptions is not None:
+            listed = [await self._spec(caller, each, came) for each in request.subscriptions]
         now = self._clock.now()
         # What stays is looked up inside the edit, so that of two changes at once neither undoes the other.
         edit = await self._store.edit_catalog(
@@ -107,12 +111,14 @@ class Registry:
         self._changed(topic.id)
         return topic_answer(topic, self._directory), edit.created
 
-    def get_topic(self, name: str) -> TopicAnswer:
+    async def get_topic(self, name: str) -> TopicAnswer:
         """A topic, or `NotFound`."""
+        await self._directory.freshness.refresh()
         return topic_answer(require_topic(self._directory.catalog, name), self._directory)
 
-    def list_topics(self) -> TopicsAnswer:
+    async def list_topics(self) -> TopicsAnswer:
         """All topics by name."""
+        await self._directory.freshness.refresh()
         live = [each for each in self._directory.catalog.topics.values() if each.removed_at is None]
         named = sorted(live, key=lambda topic: topic.name)
         return TopicsAnswer(topics=[topic_answer(each, self._directory) for each in named])
@@ -136,12 +142,12 @@ class Registry:
         self._changed(topic.id)
         return topic_answer(topic, self._directory)
 
-    async def _spec(self, caller: Caller, request: SubscriptionRequest) -> SubscriptionSpec:
+    async def _spec(self, caller: Caller, request: SubscriptionRequest, came: int) -> SubscriptionSpec:
         if request.push_url is not None or request.report is not None:
             raise Invalid(
                 "push_not_supported", "HTTP push is not in this version: leave push_url out.", "/subscriptions"
             )
-        app = await self._directory.ensure_app(request.app or caller.app)
+        app = await self._directory.ensure_app(request.app or caller.app, came)
         return SubscriptionSpec(name=request.name, app=app.id, policy=request.policy or {})
 
     def _make_secret(self, now: int) -> Secret:

@@ -27,7 +27,7 @@ class Reports:
 
     async def complete_many(self, caller: Caller, items: Sequence[CompleteItem]) -> list[Outcome]:
         """Complete many, each on its own."""
-        app = self._directory.app_id(caller)
+        app = await self._directory.find_app_id(caller)
         work = [Complete(id=each.id, app=app, actor=caller.app, subscription=each.subscription) for each in items]
         return self._told(Status.COMPLETED, await self._gatherer.apply(work))
 
@@ -37,7 +37,7 @@ class Reports:
 
     async def fail_many(self, caller: Caller, items: Sequence[FailItem]) -> list[Outcome]:
         """Fail many, each on its own."""
-        app = self._directory.app_id(caller)
+        app = await self._directory.find_app_id(caller)
         work = [
             Fail(id=each.id, app=app, actor=caller.app, reason=plain_text(each.reason), subscription=each.subscription)
             for each in items
