@@ -72,10 +72,22 @@ def test_a_wrong_value_is_not_taken_for_its_default() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://me@host/db", "mysql://me@host/db", "oracle://x", "aftercommit.db", "sqlite://"]
+    "url", ["oracle://me@host/db", "postgresql://host/db", "mysql://me@host", "postgresql://me@host:0/db", "x.db"]
 )
-def test_a_database_this_version_cannot_use_is_refused(url: str) -> None:
+def test_a_database_that_is_none_of_ours_is_refused(url: str) -> None:
     assert "database" in complaint(database=url)
+
+
+def test_the_password_of_a_database_is_not_shown() -> None:
+    assert "secret" not in complaint(database="postgresql://me:secret@/db")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me@host/db", "postgres://me@h:1/db", "mysql://me:x@h/db", "mariadb://m@h/d"]
+)
+def test_databases_that_nodes_share_may_have_several_workers(url: str) -> None:
+    settings = load_settings(file=None, environment={}, flags={"database": url, "workers": 4})
+    assert (settings.is_embedded, settings.workers) == (False, 4)
 
 
 def test_sqlite_has_one_worker() -> None:

@@ -7,7 +7,8 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from aftercommit import __version__
@@ -23,6 +24,7 @@ from aftercommit.doctor.sqlite import examine_sqlite
 from aftercommit.domain.errors import ConfigurationError
 from aftercommit.domain.lifecycle import Status
 from aftercommit.ports.broker import Broker, PullBroker
+from aftercommit.ports.store import Shared, Store
 from aftercommit.service.node import Backends, Chance, Node, Timing
 from aftercommit.settings import BUILT_IN_BROKER, Settings
 from aftercommit.signatures import new_secret
@@ -47,7 +49,7 @@ class RunningNode:
         draw = random.Random().random
         chance = Chance(draw=draw, new_id=new_id, new_secret=lambda: new_secret(os.urandom(SECRET_BYTES)))
         broker, pulls = self._make_broker(draw)
-        self._store = SqliteStore(settings.database_path, chance=draw)
+        self._store, shared = _make_store(settings, draw)
         self._node = Node(
             Backends(
                 store=self._store,
@@ -58,8 +60,12 @@ class RunningNode:
                 observer=self._metrics,
             ),
             chance,
-            # The database is a file of this machine: its clock is this machine's.
-            Timing(database_ms=_database_ms, refresh=self._clock.refresh, jumped=lambda: self._clock.jumped),
+            # A database that is a file of this machine has this machine's clock.
+            Timing(
+                database_ms=shared.clock_ms if shared else _wall_ms,
+                refresh=self._clock.refresh,
+                jumped=lambda: self._clock.jumped,
+            ),
             roles=settings.roles,
             keyless=True,
             require_address=require_address,
@@ -126,6 +132,27 @@ class RunningNode:
         return self._metrics.render()
 
 
+def _make_store(settings: Settings, draw: Callable[[], float]) -> tuple[Store, Shared | None]:
+    """The store of the settings, twice where other nodes may use its database as well."""
+    if settings.is_embedded:
+        return SqliteStore(settings.database_path, chance=draw), None
+    with _needed_by_databases():
+        from aftercommit.stores.sql import SqlStore
+        from aftercommit.stores.sql.address import Address
+    store = SqlStore(Address.parse(settings.database), chance=draw)
+    return store, store
+
+
+@contextmanager
+def _needed_by_databases() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"This database needs {error.name}: pip install 'aftercommit[postgres]' or 'aftercommit[mysql]'."
+        ) from error
+
+
 def run(
     settings: Settings,
     announce: Callable[[str], object],
@@ -183,12 +210,20 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def migrate_database(settings: Settings) -> list[str]:
     """Bring the schema up to date; the names of the migrations that were applied."""
-    return run_migrations(settings.database_path)
+    if settings.is_embedded:
+        return run_migrations(settings.database_path)
+    with _needed_by_databases():
+        from aftercommit.stores.sql import migrate
+    return asyncio.run(migrate.run_migrations(settings.database))
 
 
 def migration_status(settings: Settings) -> list[str]:
     """The names of the migrations that are missing."""
-    return missing_migrations(settings.database_path)
+    if settings.is_embedded:
+        return missing_migrations(settings.database_path)
+    with _needed_by_databases():
+        from aftercommit.stores.sql import migrate
+    return asyncio.run(migrate.missing_migrations(settings.database))
 
 
 def examine(settings: Settings) -> Report:
@@ -219,5 +254,5 @@ def _examine_broker(settings: Settings) -> Report:
     return asyncio.run(examine_nats(settings.broker))
 
 
-async def _database_ms() -> int:
+async def _wall_ms() -> int:
     return wall_ms()

@@ -15,8 +15,12 @@ ENVIRONMENT_PREFIX: Final = "AFTERCOMMIT_"
 ROLES: Final = ("api", "dispatch", "check", "redeliver", "retention")
 # Environment variables that are the command line's own, not the node's.
 NOT_SETTINGS: Final = frozenset({"config", "url", "app", "key"})
-_DATABASES: Final = ("sqlite", "postgresql", "mysql")
-_NOT_YET: Final = ("postgresql", "mysql")
+_SQLITE: Final = "sqlite"
+_SERVERS: Final = ("postgresql", "postgres", "mysql", "mariadb")
+_DATABASE_HELP: Final = (
+    "database is {}; it must be sqlite:///path, postgresql://user:password@host:port/name or"
+    " mysql://user:password@host:port/name."
+)
 BUILT_IN_BROKER: Final = "memory://"
 _NATS: Final = ("nats", "tls")
 _BROKERS_NOT_YET: Final = ("amqp", "amqps", "kafka", "redis", "rediss")
@@ -33,6 +37,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     roles: tuple[str, ...] = ROLES
     log_level: str = "info"
     log_format: str = "console"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is a file that this node alone uses."""
+        return urlsplit(self.database).scheme == _SQLITE
 
     @property
     def database_path(self) -> Path:
@@ -133,19 +142,27 @@ def _problems(settings: Settings) -> list[str]:
 
 
 def _database_problems(settings: Settings) -> list[str]:
-    scheme = urlsplit(settings.database).scheme
-    if scheme not in _DATABASES:
-        return [
-            f"database is {settings.database!r}; it must be sqlite:///path, postgresql://user@host:port/db or"
-            " mysql://user@host:port/db."
-        ]
-    if scheme in _NOT_YET:
-        return [f"database is a {scheme} address; this version has the SQLite store only."]
+    # A password may stand in it, so that the whole is shown only of a file's.
+    scheme = settings.database.partition(":")[0][:20]
+    if scheme in _SERVERS:
+        if settings.workers < 1:
+            return [f"workers is {settings.workers}; it must be 1 or more."]
+        return [] if _names_a_database(settings.database) else [_DATABASE_HELP.format(f"a {scheme} address")]
+    if scheme != _SQLITE:
+        return [_DATABASE_HELP.format(f"a {scheme!r} address")]
     if not settings.database_path.name:
         return [f"database is {settings.database!r}, which names no file; use sqlite:///aftercommit.db."]
     if settings.workers != 1:
         return [f"workers is {settings.workers}; a SQLite database has one writer, so that it must be 1."]
     return []
+
+
+def _names_a_database(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.username and parts.path.strip("/")) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _broker_problems(settings: Settings) -> list[str]:

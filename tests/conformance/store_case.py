@@ -8,7 +8,7 @@ import pytest
 
 from aftercommit.domain import commands as c
 from aftercommit.domain.message import Claimed, Content, Message, Outcome, TimelineEvent
-from aftercommit.ports.store import Result, Search, Store
+from aftercommit.ports.store import Busy, Result, Search, Store
 from tests.builders import BILLING, SHIPPING, T0, World, message_id, set_up_world
 from tests.ways import SMALL_BUDGETS, Commands, ways
 
@@ -40,8 +40,10 @@ class Play:
         return await self.store.write(work, self.now)
 
     async def do(self, *commands: c.Prepare | c.Command) -> list[Outcome]:
-        """Commands in one write, now."""
+        """Commands in one write, now; again while somebody else holds one of the messages."""
         results = await self.write(*commands)
+        while any(isinstance(each, Busy) for each in results):
+            results = await self.write(*commands)
         outcomes = [each for each in results if isinstance(each, Outcome)]
         assert len(outcomes) == len(commands)
         return outcomes

@@ -308,8 +308,8 @@ class LifeSuite(StoreCase):
         with pytest.raises(StoreUnavailable):
             await play.store.get(prepare.id)
 
-    async def test_it_can_be_closed_without_having_been_opened(self, tmp_path: object) -> None:
-        store = self.make_store(tmp_path)
+    async def test_it_can_be_closed_without_having_been_opened(self, place: object) -> None:
+        store = self.make_store(place)
 
         await store.close()
 

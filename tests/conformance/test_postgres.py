@@ -21,6 +21,7 @@ class TestPostgresStore(StoreSuite):
     """Everything, and what is kept outlives the process."""
 
     durable = True
+    settles_while_publishing = False
 
     @pytest.fixture
     def place(self, places: Places) -> Any:

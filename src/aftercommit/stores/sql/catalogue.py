@@ -37,7 +37,7 @@ async def load(session: Session, dialect: str) -> Catalog:
     t = tables(dialect)
     found: dict[str, list[dict[str, Any]]] = {}
     for name in ("app", "topic", "subscription"):
-        names = [str(each) for each in t[name].c.keys()]
+        names = [str(each.name) for each in t[name].c]
         found[name] = [dict(zip(names, row, strict=True)) for row in await query(session, dialect, select(t[name]))]
     facts = await query(session, dialect, select(t["fact"].c.value).where(t["fact"].c.name == _NEXT_ID))
     return Catalog.of(
