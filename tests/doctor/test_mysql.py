@@ -179,12 +179,6 @@ async def test_a_clock_that_is_far_off_is_told(installed, ahead_ms):
     assert ("ahead of" if ahead_ms > 0 else "behind") in finding.found
 
 
-async def test_a_table_that_is_gone_is_an_error(installed):
-    run(installed, "DROP TABLE tally")
-
-    assert "tally" in found(await examine(installed), "schema").found
-
-
 async def test_a_table_without_transactions_is_an_error(installed):
     run(installed, "ALTER TABLE fact ENGINE = MyISAM")
 

@@ -199,15 +199,6 @@ async def test_connections_that_others_have_are_counted(installed):
         assert found(await examine(installed, workers=16), "connections").level is Level.WARNING
 
 
-async def test_a_table_that_is_gone_is_an_error(installed):
-    await run(installed, "DROP TABLE tally")
-
-    finding = found(await examine(installed), "schema")
-
-    assert finding.level is Level.ERROR
-    assert "tally" in finding.found
-
-
 async def test_a_day_without_partition_is_told(installed):
     await run(installed, f"DROP TABLE event_{wall_ms() // DAY_MS + 1}")
 

@@ -8,6 +8,7 @@ import msgspec
 
 from aftercommit.doctor.finding import Verdict, error, ok, warning
 from aftercommit.doctor.limits import CONNECTIONS_PER_WORKER, HOLD_SECONDS, OLD_SECONDS, clock_verdict
+from aftercommit.doctor.schema import schema_verdict
 from aftercommit.domain.errors import Inconsistency, StoreUnavailable
 from aftercommit.settings import is_loopback
 from aftercommit.stores.sql.address import Address
@@ -141,14 +142,8 @@ async def encryption(server: Server) -> Verdict:
 
 
 async def schema(server: Server) -> Verdict:
-    """Whether the tables are there."""
-    there = await _tables(server)
-    if not there:
-        return warning("There are no tables yet.", "Run `aftercommit migrate`.")
-    missing = sorted(set(_TABLES) - set(there))
-    if missing:
-        return error(f"Tables are missing: {', '.join(missing)}.", "Run `aftercommit migrate`.")
-    return ok(f"All {len(_TABLES)} tables are there.")
+    """Whether the tables are those of this version."""
+    return await schema_verdict(server.address, await _tables(server))
 
 
 async def engine(server: Server) -> Verdict:

@@ -6,6 +6,7 @@ from typing import Final
 from aftercommit.doctor.finding import Verdict, error, ok, warning
 from aftercommit.doctor.limits import OLD_SECONDS
 from aftercommit.doctor.postgres_server import Server
+from aftercommit.doctor.schema import schema_verdict
 from aftercommit.stores.sql.partitions import DAY_MS
 from aftercommit.stores.sql.schema import PARTITIONED, metadata
 
@@ -17,14 +18,8 @@ _INDEXES: Final = tuple(str(each.name) for each in metadata("postgresql").tables
 
 
 async def schema(server: Server) -> Verdict:
-    """Whether the tables are there."""
-    there = await _tables(server)
-    if not there:
-        return warning("There are no tables yet.", "Run `aftercommit migrate`.")
-    missing = [each for each in _TABLES if each not in there]
-    if missing:
-        return error(f"Tables are missing: {', '.join(missing)}.", "Run `aftercommit migrate`.")
-    return ok(f"All {len(_TABLES)} tables are there.")
+    """Whether the tables are those of this version."""
+    return await schema_verdict(server.address, await _tables(server))
 
 
 async def privileges(server: Server) -> Verdict:
