@@ -119,8 +119,9 @@ class MysqlConnector:
         return session
 
     async def _introduce(self, session: MysqlSession) -> None:
+        await session.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         await session.run(
-            "SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 5,"
+            "SET SESSION innodb_lock_wait_timeout = 5,"
             " sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00'"
         )
         [[version]] = await session.rows("SELECT version()")
