@@ -82,7 +82,7 @@ class Address:
                 query["ssl"] = self.options["sslmode"]
             if "pooler" in self.options:
                 # Prepared statements belong to a server connection, and the next transaction may get another one.
-                query |= {"prepared_statement_cache_size": "0", "statement_cache_size": "0"}
+                query["prepared_statement_cache_size"] = "0"
         else:
             driver = self.options.get("driver", "asyncmy")
             query["charset"] = "utf8mb4"

@@ -199,7 +199,7 @@ async def _connected(address: Address) -> AsyncIterator[AsyncConnection]:
         options = {"timeout": CONNECT_SECONDS}
         if "pooler" in address.options:
             # A statement's name would outlive the transaction, on a server connection that somebody else gets.
-            options["prepared_statement_name_func"] = lambda: ""
+            options |= {"prepared_statement_name_func": lambda: "", "statement_cache_size": 0}
     engine = create_async_engine(address.sqlalchemy_url, poolclass=NullPool, connect_args=options)
     try:
         async with engine.connect() as connection:
