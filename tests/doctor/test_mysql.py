@@ -153,27 +153,27 @@ async def test_a_careless_server_is_told_all_of_it(careless):
         ({"max_connections": 20}, "connections", Level.ERROR),
     ],
 )
-async def test_variables_of_the_server_are_seen(installed, variables, check, level):
-    async with set_globally(installed, **variables):
-        assert found(await examine(installed), check).level is level
+async def test_variables_of_the_server_are_seen(database, variables, check, level):
+    async with set_globally(database, **variables):
+        assert found(await examine(database), check).level is level
 
 
-async def test_connections_that_others_have_are_counted(installed):
-    name = f"{installed.database}_other"
-    run(installed, f"CREATE USER {name}@'127.0.0.1'")
+async def test_connections_that_others_have_are_counted(database):
+    name = f"{database.database}_other"
+    run(database, f"CREATE USER {name}@'127.0.0.1'")
     try:
-        async with set_globally(installed, max_connections=24):
-            with closing(pymysql.connect(host=installed.host, port=installed.port, user=name)):
-                told = found(await examine(installed), "connections")
+        async with set_globally(database, max_connections=24):
+            with closing(pymysql.connect(host=database.host, port=database.port, user=name)):
+                told = found(await examine(database), "connections")
     finally:
-        run(installed, f"DROP USER {name}@'127.0.0.1'")
+        run(database, f"DROP USER {name}@'127.0.0.1'")
 
     assert told.level is Level.WARNING
 
 
 @pytest.mark.parametrize("ahead_ms", [HOUR_MS, -HOUR_MS])
-async def test_a_clock_that_is_far_off_is_told(installed, ahead_ms):
-    finding = found(await examine(installed, ahead_ms=ahead_ms), "clock")
+async def test_a_clock_that_is_far_off_is_told(database, ahead_ms):
+    finding = found(await examine(database, ahead_ms=ahead_ms), "clock")
 
     assert finding.level is Level.WARNING
     assert ("ahead of" if ahead_ms > 0 else "behind") in finding.found

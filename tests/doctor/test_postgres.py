@@ -11,8 +11,7 @@ from aftercommit.clocks import wall_ms
 from aftercommit.doctor import postgres as doctor
 from aftercommit.doctor import postgres_tables
 from aftercommit.doctor.finding import Level, Report
-from aftercommit.doctor.postgres import Pids, examine_postgres, pooler
-from aftercommit.doctor.postgres_server import Server, encryption, synchronous_commit, timeouts, version
+from aftercommit.doctor.postgres import examine_postgres
 from aftercommit.stores.sql import SqlStore
 from aftercommit.stores.sql.address import Address
 from aftercommit.stores.sql.partitions import DAY_MS
@@ -149,10 +148,10 @@ async def test_a_standby_is_an_error():
         ("idle_session_timeout = '5s'", "timeouts", Level.WARNING),
     ],
 )
-async def test_settings_of_the_database_are_seen(installed, setting, check, level):
-    await run(installed, f"ALTER DATABASE {installed.database} SET {setting}")
+async def test_settings_of_the_database_are_seen(database, setting, check, level):
+    await run(database, f"ALTER DATABASE {database.database} SET {setting}")
 
-    assert found(await examine(installed), check).level is level
+    assert found(await examine(database), check).level is level
 
 
 async def test_another_isolation_is_only_told(installed):
@@ -165,8 +164,8 @@ async def test_another_isolation_is_only_told(installed):
 
 
 @pytest.mark.parametrize("ahead_ms", [HOUR_MS, -HOUR_MS])
-async def test_a_clock_that_is_far_off_is_told(installed, ahead_ms):
-    finding = found(await examine(installed, ahead_ms=ahead_ms), "clock")
+async def test_a_clock_that_is_far_off_is_told(database, ahead_ms):
+    finding = found(await examine(database, ahead_ms=ahead_ms), "clock")
 
     assert finding.level is Level.WARNING
     assert ("ahead of" if ahead_ms > 0 else "behind") in finding.found
@@ -184,19 +183,19 @@ async def test_another_encoding_is_an_error(database, postgres):
     assert found(report, "encoding").level is Level.ERROR
 
 
-async def test_too_few_connections_for_the_workers_are_an_error(installed):
-    assert found(await examine(installed, workers=1), "connections").level is Level.OK
+async def test_too_few_connections_for_the_workers_are_an_error(database):
+    assert found(await examine(database, workers=1), "connections").level is Level.OK
 
-    await run(installed, f"ALTER DATABASE {installed.database} CONNECTION LIMIT 11")
+    await run(database, f"ALTER DATABASE {database.database} CONNECTION LIMIT 11")
 
-    assert found(await examine(installed, workers=1), "connections").level is Level.ERROR
+    assert found(await examine(database, workers=1), "connections").level is Level.ERROR
 
 
-async def test_connections_that_others_have_are_counted(installed):
+async def test_connections_that_others_have_are_counted(database):
     async with AsyncExitStack() as stack:
         for _ in range(6):
-            await stack.enter_async_context(connected(installed))
-        assert found(await examine(installed, workers=16), "connections").level is Level.WARNING
+            await stack.enter_async_context(connected(database))
+        assert found(await examine(database, workers=16), "connections").level is Level.WARNING
 
 
 async def test_a_day_without_partition_is_told(installed):
@@ -269,14 +268,14 @@ async def test_what_a_user_may_not_see_is_said(installed):
         assert "pg_read_all_stats" in found(await examine(address), "old_transactions").found
 
 
-async def test_an_old_transaction_is_told(installed, monkeypatch):
+async def test_an_old_transaction_is_told(database, monkeypatch):
     monkeypatch.setattr(postgres_tables, "OLD_SECONDS", 0)
-    async with connected(installed) as connection, connection.transaction():
+    async with connected(database) as connection, connection.transaction():
         await connection.execute("SELECT 1")
-        told = found(await examine(installed), "old_transactions")
+        told = found(await examine(database), "old_transactions")
 
     assert told.level is Level.WARNING
-    assert found(await examine(installed), "old_transactions").level is Level.OK
+    assert found(await examine(database), "old_transactions").level is Level.OK
 
 
 async def test_an_old_prepared_transaction_is_told(careless, monkeypatch):
@@ -328,77 +327,14 @@ async def test_autovacuum_switched_off_for_a_table_is_told(installed):
     assert found(await examine(installed), "autovacuum").level is Level.WARNING
 
 
-@pytest.mark.parametrize(
-    ("option", "pids", "level"),
-    [
-        ("", Pids(promised=7, real=7, second=8), Level.OK),
-        ("", Pids(promised=1, real=7, second=7), Level.ERROR),
-        ("", Pids(promised=1, real=7, second=8), Level.ERROR),
-        ("?pooler=transaction", Pids(promised=1, real=7, second=7), Level.OK),
-        ("?pooler=transaction", Pids(promised=7, real=7, second=8), Level.WARNING),
-    ],
-)
-def test_a_pooler_must_be_named_in_the_address(option, pids, level):
-    assert pooler(Address.parse(f"postgresql://a@b/c{option}"), pids).level is level
-
-
-async def test_a_connection_that_a_node_cannot_make_is_an_error(installed, monkeypatch):
+async def test_a_connection_that_a_node_cannot_make_is_an_error(database, monkeypatch):
     """Something in between refuses what a node sets on connecting, as poolers do."""
     monkeypatch.setattr(doctor, "HOLD_SECONDS", 10**9)
 
-    assert found(await examine(installed), "session").level is Level.ERROR
+    assert found(await examine(database), "session").level is Level.ERROR
 
 
-async def test_standbys_that_follow_asynchronously_are_told(installed):
-    following = f"postgresql://aftercommit:secret@127.0.0.1:{installed.port}/postgres?replication=true"
+async def test_standbys_that_follow_asynchronously_are_told(database):
+    following = f"postgresql://aftercommit:secret@127.0.0.1:{database.port}/postgres?replication=true"
     with closing(psycopg.connect(following, autocommit=True)):
-        assert found(await examine(installed), "synchronous_commit").level is Level.WARNING
-
-
-class Followed:
-    """A connection to a server that so many standbys follow."""
-
-    def __init__(self, standbys: int) -> None:
-        self._standbys = standbys
-
-    async def fetchval(self, _query: str) -> int:
-        """How many they are."""
-        return self._standbys
-
-
-@pytest.mark.parametrize(("standbys", "level"), [(0, Level.ERROR), (1, Level.OK), (2, Level.OK)])
-async def test_what_acknowledged_means_with_synchronous_standbys_is_said(database, standbys, level):
-    """Without any of them, every commit waits."""
-    settings = {"synchronous_commit": "on", "synchronous_standby_names": "ANY 1 (east, west)"}
-    followed = Followed(standbys)
-    server = Server(connection=followed, address=database, settings=settings, workers=1, now=0, ahead_ms=0)
-
-    verdict = await synchronous_commit(server)
-
-    assert verdict.level is level
-    assert "ANY 1 (east, west)" in verdict.found
-
-
-@pytest.mark.parametrize(("milliseconds", "level"), [("0", Level.OK), ("1000", Level.ERROR), ("60000", Level.OK)])
-async def test_a_limit_on_whole_transactions_below_ours_is_an_error(database, milliseconds, level):
-    """PostgreSQL 17 has it; no setting of a node's lifts it."""
-    settings = {"transaction_timeout": milliseconds, "idle_session_timeout": "0"}
-    server = Server(connection=None, address=database, settings=settings, workers=1, now=0, ahead_ms=0)
-
-    assert (await timeouts(server)).level is level
-
-
-@pytest.mark.parametrize("host", ["db.example.com", "10.0.0.7"])
-async def test_an_unencrypted_connection_that_leaves_the_machine_is_told(database, host):
-    async with connected(database) as connection:
-        away = Address.parse(f"postgresql://aftercommit@{host}/shop")
-        server = Server(connection=connection, address=away, settings={}, workers=1, now=0, ahead_ms=0)
-
-        assert (await encryption(server)).level is Level.WARNING
-
-
-async def test_a_server_that_is_too_old_is_an_error(database):
-    settings = {"server_version_num": "130018"}
-    server = Server(connection=None, address=database, settings=settings, workers=1, now=0, ahead_ms=0)
-
-    assert (await version(server)).level is Level.ERROR
+        assert found(await examine(database), "synchronous_commit").level is Level.WARNING
