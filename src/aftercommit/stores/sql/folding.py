@@ -97,38 +97,33 @@ class Folder:
 
     async def write(self, changes: Changes) -> None:
         """Write what changed. Raises `Duplicate` where a new message is there already."""
-        session, statements = self._session, self._statements
-        new = {each: message for each, message in changes.changed.items() if each not in changes.stored}
-        if new:
-            await session.put(statements.insert_messages, _sorted(map(rows.message_values, new.values())))
-            for piece in _pieces(changes.contents):
-                await session.put(statements.insert_contents, piece)
-            for message_id, original in changes.copies.items():
-                if await session.run(statements.copy_content, message_id, original) != 1:
-                    raise Inconsistency(f"Message {original} has no content to send again as {message_id}.")
-        await self._update([message for each, message in changes.changed.items() if each in changes.stored])
-        await self._write_deliveries(changes)
-        await session.put(statements.insert_events, rows.event_rows(changes.events))
-        await self.add_tallies(columns.tally_changes(changes.changed, changes.stored))
+        statements = self._statements
+        new = [message for each, message in changes.changed.items() if each not in changes.stored]
+        known = [message for each, message in changes.changed.items() if each in changes.stored]
+        inline = rows.moved_inline(changes.changed, changes.stored)
+        if inline:
+            await self._session.run(statements.forget_deliveries, inline)
+        *bulky, contents = _pieces(changes.contents)
+        for piece in bulky:
+            await self._session.put((statements.insert_contents, piece))
+        _new, updated, *_rest = await self._session.put(
+            (statements.insert_messages, _sorted(map(rows.message_values, new))),
+            (statements.update_messages, _sorted(map(rows.message_values, known))),
+            (statements.insert_contents, contents),
+            (statements.put_deliveries, rows.delivery_rows(changes.changed, changes.stored)),
+            (statements.insert_events, rows.event_rows(changes.events)),
+            (statements.add_tallies, tally_rows(self._stripe, columns.tally_changes(changes.changed, changes.stored))),
+        )
+        if updated != len(known):
+            missing = len(known) - updated
+            raise Inconsistency(f"{missing} of {len(known)} locked messages changed between reading and writing.")
+        for message_id, original in changes.copies.items():
+            if await self._session.run(statements.copy_content, message_id, original) != 1:
+                raise Inconsistency(f"Message {original} has no content to send again as {message_id}.")
 
     async def add_tallies(self, changes: Mapping[columns.Tallied, int]) -> None:
         """Add to the counts, last of all: whoever shares the stripe waits until the end of this transaction."""
-        await self._session.put(self._statements.add_tallies, tally_rows(self._stripe, changes))
-
-    async def _update(self, changed: Sequence[Message]) -> None:
-        if not changed:
-            return
-        values = _sorted(map(rows.message_values, changed))
-        written = await self._session.put(self._statements.update_messages, values)
-        if written != len(changed):
-            missing = len(changed) - written
-            raise Inconsistency(f"{missing} of {len(changed)} locked messages changed between reading and writing.")
-
-    async def _write_deliveries(self, changes: Changes) -> None:
-        inline = rows.moved_inline(changes.changed, changes.stored)
-        if inline:
-            await self._session.run(self._statements.forget_deliveries, inline)
-        await self._session.put(self._statements.put_deliveries, rows.delivery_rows(changes.changed, changes.stored))
+        await self._session.put((self._statements.add_tallies, tally_rows(self._stripe, changes)))
 
     async def _locked(self, ids: Sequence[str]) -> list[Message]:
         if not ids:
@@ -175,14 +170,14 @@ def _sorted(values: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:
     return sorted(values, key=lambda row: str(row[0]))
 
 
-def _pieces(contents: Mapping[str, Content]) -> Iterable[list[tuple[object, ...]]]:
-    piece: list[tuple[object, ...]] = []
+def _pieces(contents: Mapping[str, Content]) -> list[list[tuple[object, ...]]]:
+    """The rows of contents, in pieces that are no burden as one statement; the last may be empty."""
+    pieces: list[list[tuple[object, ...]]] = [[]]
     size = 0
     for message_id in sorted(contents):
-        piece.append(rows.content_values(message_id, contents[message_id]))
+        pieces[-1].append(rows.content_values(message_id, contents[message_id]))
         size += len(contents[message_id].payload)
         if size > _PIECE_BYTES:
-            yield piece
-            piece, size = [], 0
-    if piece:
-        yield piece
+            pieces.append([])
+            size = 0
+    return pieces

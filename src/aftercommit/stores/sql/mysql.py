@@ -64,7 +64,10 @@ class MysqlSession:
         count, _found = await self._execute(statement, values)
         return count
 
-    async def put(self, put: Put, rows: Sequence[Sequence[object]]) -> int:
+    async def put(self, *puts: tuple[Put, Sequence[Sequence[object]]]) -> list[int]:
+        return [await self._put(put, rows) for put, rows in puts]
+
+    async def _put(self, put: Put, rows: Sequence[Sequence[object]]) -> int:
         written = 0
         for start in range(0, len(rows), _ROWS_MAX):
             some = rows[start : start + _ROWS_MAX]

@@ -135,5 +135,5 @@ async def _drop(session: Session, day: int, catalog: Catalog, now: int, stripe: 
     await session.run(_BRIEFLY)
     for table in PARTITIONED:
         await session.run(f"DROP TABLE {table}_{day}")
-    await session.put(POSTGRES.add_tallies, tally_rows(stripe, counts))
+    await session.put((POSTGRES.add_tallies, tally_rows(stripe, counts)))
     return -sum(counts.values())

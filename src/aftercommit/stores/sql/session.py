@@ -46,8 +46,11 @@ class Session(Protocol):
     async def run(self, statement: str, *values: object) -> int:
         """How many rows a statement changed."""
 
-    async def put(self, put: Put, rows: Sequence[Sequence[object]]) -> int:
-        """Write rows in as few statements as may be; how many rows were written."""
+    async def put(self, *puts: tuple[Put, Sequence[Sequence[object]]]) -> list[int]:
+        """Write rows of several kinds in as few statements as may be; how many were written of each kind.
+
+        No kind sees what another of the same call writes.
+        """
 
     def terminate(self) -> None:
         """Close the socket, at once and without a word to the server. May be called twice."""

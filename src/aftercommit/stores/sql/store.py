@@ -195,7 +195,7 @@ class SqlStore:
             now = await self._clock(session)
             roles = ",".join(record.roles)
             row = (record.id, record.address, roles, record.version, record.started_at, now)
-            await session.put(self._statements.put_node, [row])
+            await session.put((self._statements.put_node, [row]))
             node = tables(self._dialect)["node"]
             await execute(session, self._dialect, delete(node).where(node.c.seen_at < now - NODE_FORGOTTEN_MS))
 
