@@ -69,10 +69,10 @@ class Recorder:
         self._said.append(("run", (statement, *values)))
         return await self._session.run(statement, *values)
 
-    async def put(self, put: Put, rows: Sequence[Sequence[object]]) -> int:
+    async def put(self, *puts: tuple[Put, Sequence[Sequence[object]]]) -> list[int]:
         """Write."""
-        self._said.append(("put", (put, rows)))
-        return await self._session.put(put, rows)
+        self._said.append(("put", puts))
+        return await self._session.put(*puts)
 
     def terminate(self) -> None:
         """Hang up."""
