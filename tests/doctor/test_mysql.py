@@ -59,11 +59,6 @@ async def examine(address: Address, *, workers: int = 2, ahead_ms: int = 0) -> R
     return await examine_mysql(address, workers=workers, read_ms=lambda: wall_ms() - ahead_ms)
 
 
-def of_server(report: Report) -> dict[str, Level]:
-    """What is not well with the server; what a node makes of its connection is tested on its own."""
-    return {check: level for check, level in levels(report).items() if check != "mysql.session"}
-
-
 def run(address: Address, *statements: str) -> None:
     with closing(connect(address)) as connection, connection.cursor() as cursor:
         for each in statements:
@@ -93,11 +88,11 @@ async def set_globally(address: Address, **variables: object) -> AsyncIterator[N
 
 
 async def test_a_database_that_a_node_uses_is_healthy(installed):
-    assert of_server(await examine(installed)) == {}
+    assert levels(await examine(installed)) == {}
 
 
 async def test_an_empty_database_only_lacks_its_tables(database):
-    assert of_server(await examine(database)) == {"mysql.schema": Level.WARNING}
+    assert levels(await examine(database)) == {"mysql.schema": Level.WARNING}
 
 
 @pytest.mark.parametrize("driver", ["asyncmy", "aiomysql"])
@@ -132,7 +127,7 @@ async def test_a_careless_server_is_told_all_of_it(careless):
     with careless.database() as made:
         report = await examine(Address.parse(made.url()))
 
-    assert of_server(report) == {
+    assert levels(report) == {
         "mysql.innodb_flush_log_at_trx_commit": Level.ERROR,
         "mysql.sync_binlog": Level.ERROR,
         "mysql.binlog_format": Level.ERROR,

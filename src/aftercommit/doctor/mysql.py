@@ -42,7 +42,9 @@ async def session(address: Address) -> Verdict:
     try:
         connection = await backend_for(address).connector(HOLD_SECONDS)()
         try:
-            rows = await connection.rows("SHOW SESSION VARIABLES LIKE '%\\_isolation'")
+            rows = await connection.rows(
+                "SHOW SESSION VARIABLES WHERE variable_name IN ('tx_isolation', 'transaction_isolation')"
+            )
         finally:
             connection.terminate()
     except (StoreUnavailable, Inconsistency) as problem:

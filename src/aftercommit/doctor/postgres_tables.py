@@ -69,7 +69,7 @@ async def partitions(server: Server) -> Verdict:
     if missing:
         return warning(
             f"Partitions of today and the next days are missing: {_few(missing)}.",
-            "A node with the role retention makes them: see that one runs, and its log.",
+            "Nodes make them when they start, and later ahead: see that one runs, and its log.",
         )
     rest = "SELECT EXISTS (SELECT FROM {}_rest)"
     filled = [each for each in PARTITIONED if await server.connection.fetchval(rest.format(each))]
