@@ -1,13 +1,16 @@
-"""A SQLite store with a small world in it, and the file it keeps."""
+"""A SQLite store with a small world in it, and the file it keeps; empty databases on servers."""
 
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from aftercommit.stores.sql import migrate
 from aftercommit.stores.sqlite import SqliteStore
 from tests.builders import T0, set_up_world
 from tests.conformance.store_case import TWO, Play
+from tests.servers.databases import FreshDatabase
 from tests.ways import SMALL_BUDGETS
 
 
@@ -41,3 +44,27 @@ async def play(store: SqliteStore) -> Play:
 async def two(store: SqliteStore) -> Play:
     """A topic with two subscriptions."""
     return Play(store, await set_up_world(store, TWO, policy=SMALL_BUDGETS))
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def database(request: pytest.FixtureRequest) -> Iterator[FreshDatabase]:
+    """An empty database, once of each kind."""
+    with request.getfixturevalue(request.param).database() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def another(database: FreshDatabase, request: pytest.FixtureRequest) -> Iterator[FreshDatabase]:
+    """An empty database of the same kind."""
+    server = "postgres" if database.scheme == "postgresql" else "mariadb"
+    with request.getfixturevalue(server).database() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the migrations that a test may add to."""
+    copied = tmp_path / "100% copied"
+    shutil.copytree(migrate.SCRIPTS, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(migrate, "SCRIPTS", copied)
+    return copied

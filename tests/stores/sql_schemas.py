@@ -1,15 +1,27 @@
-"""What a database's tables look like, told by the database itself."""
+"""What a database's tables look like, told by the database itself, and migrations that tests add."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, inspect, text
 
-from aftercommit.stores.sql.migrate import VERSION_TABLE
+from aftercommit.stores.sql.migrate import VERSION_TABLE, known_migrations
+from aftercommit.stores.sql.schema import metadata
 from tests.servers.databases import FreshDatabase
 
+_MORE = """\"\"\"One more.\"\"\"
+import sqlalchemy as sa
+from alembic import op
+from aftercommit.stores.sql.migrations.again import create_table
+revision = "{number}"
+down_revision = "{before}"
+def upgrade() -> None:
+    create_table("more", sa.Column("id", sa.Integer))
+    op.execute("{statement}")
+"""
 _BLOCKING_DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
 # The partitions are not among them: a schema made from the description has none.
 _RELATIONS = f"""
@@ -45,6 +57,32 @@ def ask(database: FreshDatabase, question: str, **values: object) -> list[tuple[
     """The rows of a query, or none of another statement."""
     with connected(database) as connection:
         return _rows(connection, question, **values)
+
+
+def make_from_description(database: FreshDatabase) -> None:
+    """All tables as `schema.py` has them."""
+    with connected(database) as connection:
+        metadata(database.scheme).create_all(connection)
+
+
+def tables(database: FreshDatabase) -> set[str]:
+    """Their names."""
+    with connected(database) as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def add_migration(scripts: Path, statement: str) -> str:
+    """A migration that makes a table and then runs `statement`; its name."""
+    known = known_migrations()
+    number = f"{len(known) + 1:04}"
+    script = _MORE.format(number=number, before=known[-1].version, statement=statement)
+    (scripts / "versions" / f"{number}_more.py").write_text(script)
+    return f"{number}_more"
+
+
+async def never(seconds: float) -> None:
+    """The pause of a migration that nothing is in the way of."""
+    raise AssertionError(f"nothing was in the way, but it paused for {seconds} s")
 
 
 def described(database: FreshDatabase) -> dict[str, Any]:

@@ -1,13 +1,8 @@
 """The schema of PostgreSQL, MySQL and MariaDB, and its versions."""
 
 import ast
-import asyncio
-import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import alembic.op
 import psycopg
 import pymysql
 import pytest
@@ -15,14 +10,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
 
 from aftercommit.domain.errors import ConfigurationError
-from aftercommit.stores.sql import migrate
 from aftercommit.stores.sql.address import Address
 from aftercommit.stores.sql.migrate import (
-    LOCK,
-    PAUSE_SECONDS,
     SCRIPTS,
     VERSION_TABLE,
     known_migrations,
@@ -33,62 +24,18 @@ from aftercommit.stores.sql.migrate import (
 )
 from aftercommit.stores.sql.schema import HOT_STORAGE, PARTITION_STORAGE, PARTITIONED, metadata
 from tests.servers.databases import FreshDatabase
-from tests.stores.sql_schemas import ask, connected, described, partitions
+from tests.stores.sql_schemas import (
+    add_migration,
+    ask,
+    connected,
+    described,
+    make_from_description,
+    never,
+    partitions,
+    tables,
+)
 
 NAMES = [each.name for each in known_migrations()]
-AT_ONCE_SECONDS = 20
-MORE = """\"\"\"One more.\"\"\"
-import sqlalchemy as sa
-from alembic import op
-from aftercommit.stores.sql.migrations.again import create_table
-revision = "{number}"
-down_revision = "{before}"
-def upgrade() -> None:
-    create_table("more", sa.Column("id", sa.Integer))
-    op.execute("{statement}")
-"""
-
-
-@pytest.fixture(params=["postgres", "mariadb"])
-def database(request: pytest.FixtureRequest) -> Iterator[FreshDatabase]:
-    """An empty database, once of each kind."""
-    with request.getfixturevalue(request.param).database() as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def another(database: FreshDatabase, request: pytest.FixtureRequest) -> Iterator[FreshDatabase]:
-    """An empty database of the same kind."""
-    server = "postgres" if database.scheme == "postgresql" else "mariadb"
-    with request.getfixturevalue(server).database() as fresh:
-        yield fresh
-
-
-@pytest.fixture
-def scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the migrations that a test may add to."""
-    copied = tmp_path / "100% copied"
-    shutil.copytree(SCRIPTS, copied, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(migrate, "SCRIPTS", copied)
-    return copied
-
-
-def add_migration(scripts: Path, statement: str) -> str:
-    """A migration that makes a table and then runs `statement`; its name."""
-    number = f"{len(NAMES) + 1:04}"
-    script = MORE.format(number=number, before=NAMES[-1][:4], statement=statement)
-    (scripts / "versions" / f"{number}_more.py").write_text(script)
-    return f"{number}_more"
-
-
-def make_from_description(database: FreshDatabase) -> None:
-    with connected(database) as connection:
-        metadata(database.scheme).create_all(connection)
-
-
-def tables(database: FreshDatabase) -> set[str]:
-    with connected(database) as connection:
-        return set(inspect(connection).get_table_names())
 
 
 def run_script(database: FreshDatabase, script: str) -> None:
@@ -104,10 +51,6 @@ def run_script(database: FreshDatabase, script: str) -> None:
         cursor.execute(script)
         while cursor.nextset():
             continue
-
-
-async def never(seconds: float) -> None:
-    raise AssertionError(f"nothing was in the way, but it paused for {seconds} s")
 
 
 def test_migrations_are_numbered_without_a_gap_and_follow_each_other() -> None:
@@ -230,118 +173,6 @@ async def test_the_script_has_only_what_is_missing(database: FreshDatabase, scri
     assert ask(database, f"SELECT version_num FROM {VERSION_TABLE}") == [(added[:4],)]
 
 
-async def test_of_two_at_once_one_migrates(database: FreshDatabase, another: FreshDatabase) -> None:
-    both = await asyncio.gather(*(run_migrations(database.url(), pause=never) for _ in range(2)))
-
-    assert sorted(both) == [[], NAMES]
-    make_from_description(another)
-    assert described(database) == described(another)
-
-
-async def test_who_comes_second_waits_for_the_first(database: FreshDatabase) -> None:
-    """Somebody else holds the lock; only when he lets go is anything done."""
-    take, waiting = f"SELECT pg_advisory_xact_lock({LOCK})", "SELECT 1 FROM pg_locks WHERE NOT granted"
-    if database.scheme == "mysql":
-        take = "SELECT GET_LOCK(CONCAT('aftercommit ', MD5(DATABASE())), 0)"
-        waiting = "SELECT 1 FROM information_schema.processlist WHERE db = DATABASE() AND state = 'User lock'"
-    with connected(database) as first:
-        first.execute(text(take))
-        second = asyncio.create_task(run_migrations(database.url(), pause=never))
-        async with asyncio.timeout(AT_ONCE_SECONDS):
-            while not await asyncio.to_thread(ask, database, waiting):
-                assert not second.done()
-        assert not second.done()
-        assert tables(database) == set()
-
-    assert await second == NAMES
-
-
-async def test_a_table_in_use_is_not_waited_for_long_but_again(
-    database: FreshDatabase, scripts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await run_migrations(database.url(), pause=never)
-    added = add_migration(scripts, "ALTER TABLE message ADD COLUMN more INTEGER")
-    monkeypatch.setattr(migrate, "TABLE_WAIT_SECONDS", 1)
-    pauses: list[float] = []
-
-    with connected(database) as reader:
-        reader.execute(text("SELECT count(*) FROM message"))
-
-        async def pause(seconds: float) -> None:
-            pauses.append(seconds)
-            if len(pauses) == 2:
-                reader.rollback()
-
-        applied = await run_migrations(database.url(), pause=pause)
-
-    assert applied == [added]
-    assert pauses == [PAUSE_SECONDS, PAUSE_SECONDS]
-
-
-async def test_a_table_that_stays_in_use_ends_in_a_sentence(
-    database: FreshDatabase, scripts: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await run_migrations(database.url(), pause=never)
-    add_migration(scripts, "ALTER TABLE message ADD COLUMN more INTEGER")
-    monkeypatch.setattr(migrate, "TABLE_WAIT_SECONDS", 1)
-    monkeypatch.setattr(migrate, "TRIES_MAX", 1)
-
-    with connected(database) as reader:
-        reader.execute(text("SELECT count(*) FROM message"))
-        with pytest.raises(ConfigurationError, match="in use for too long"):
-            await run_migrations(database.url(), pause=never)
-
-
-async def test_a_migration_that_fails_says_why_and_leaves_postgresql_as_it_was(postgres, scripts: Path) -> None:
-    with postgres.database() as fresh:
-        await run_migrations(fresh.url(), pause=never)
-        before = described(fresh)
-        added = add_migration(scripts, "ALTER TABLE nowhere ADD COLUMN more INTEGER")
-
-        with pytest.raises(ConfigurationError, match='migrated: relation "nowhere" does not exist') as refused:
-            await run_migrations(fresh.url(), pause=never)
-
-        assert "ALTER" not in str(refused.value)
-        assert described(fresh) == before
-        assert await missing_migrations(fresh.url()) == [added]
-
-
-async def test_a_first_migration_may_be_killed_after_each_step(
-    database: FreshDatabase, another: FreshDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On MySQL each run gets one step further; on PostgreSQL nothing is left of any."""
-    steps = {"left": 0}
-
-    def one_step(original):
-        def step(*arguments, **options):
-            if steps["left"] == 0:
-                raise ConnectionResetError("killed")
-            steps["left"] -= 1
-            return original(*arguments, **options)
-
-        return step
-
-    for name in ("create_table", "create_index", "bulk_insert"):
-        monkeypatch.setattr(alembic.op, name, one_step(getattr(alembic.op, name)))
-
-    killed = 0
-    for _ in range(50):
-        steps["left"] = 5 * killed + 1 if database.scheme == "postgresql" else 1
-        try:
-            await run_migrations(database.url(), pause=never)
-            break
-        except ConfigurationError:
-            assert steps["left"] == 0
-            killed += 1
-        assert database.scheme == "mysql" or tables(database) == set()
-        assert await missing_migrations(database.url()) == NAMES
-
-    assert killed > (3 if database.scheme == "postgresql" else len(metadata(database.scheme).tables))
-    make_from_description(another)
-    assert described(database) == described(another)
-    assert sorted(ask(database, "SELECT name, value FROM fact")) == [("catalog", 0), ("next_id", 1), ("pings", 0)]
-
-
 async def test_a_newer_database_is_refused(database: FreshDatabase) -> None:
     await run_migrations(database.url(), pause=never)
     ask(database, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
@@ -388,47 +219,3 @@ async def test_other_tables_beside_ours_are_left_alone(database: FreshDatabase) 
     assert await run_migrations(database.url(), pause=never) == NAMES
 
     assert "theirs" in tables(database)
-
-
-async def test_a_database_that_is_not_there_is_told_in_a_sentence(database: FreshDatabase) -> None:
-    url = database.url().replace(database.name, "nowhere")
-    with pytest.raises(ConfigurationError, match=r"could not be read: .*nowhere") as refused:
-        await missing_migrations(url)
-
-    assert database.password not in str(refused.value)
-
-
-async def test_a_server_that_is_not_there_is_told_in_a_sentence(database: FreshDatabase) -> None:
-    url = database.url().replace(f":{database.port}", ":1")
-    for refused in (run_migrations, missing_migrations, migrations_sql):
-        with pytest.raises(ConfigurationError, match="Connect call failed") as told:
-            await refused(url)
-        assert database.password not in str(told.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "package", "extra"),
-    [
-        ("postgresql://anna@db/shop", "asyncpg", "postgres"),
-        ("mysql://anna@db/shop", "asyncmy", "mysql"),
-        ("mysql://anna@db/shop?driver=aiomysql", "aiomysql", "mysql"),
-    ],
-)
-async def test_a_missing_driver_is_told_in_a_sentence(
-    url: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-
-    with pytest.raises(ConfigurationError, match=rf"needs {package}: pip install 'aftercommit\[{extra}\]'\."):
-        await missing_migrations(url)
-
-
-async def test_a_missing_alembic_is_told_in_a_sentence(
-    database: FreshDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "alembic", None)
-
-    for refused in (run_migrations, migrations_sql):
-        with pytest.raises(ConfigurationError, match=r"needs alembic: pip install 'aftercommit\["):
-            await refused(database.url())
-    assert tables(database) == set()
