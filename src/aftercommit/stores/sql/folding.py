@@ -25,7 +25,7 @@ _BEGINNING: Final = (-1, "00000000-0000-0000-0000-000000000000")
 class Folder:
     """One transaction's reading and writing. Rows are locked, never waited for: what others hold is `Fold.busy`.
 
-    `optimistic`: what is only prepared is taken to be new, and not looked for; `Duplicate` says that it was not.
+    `optimistic`: what is only prepared is taken to be new, and not locked; `Duplicate` says that it was not.
     `stripe`: which of the counters is this writer's.
     """
 
@@ -43,7 +43,8 @@ class Folder:
         """What a fold wants to know."""
         match question:
             case States(ids, prepared):
-                return await self.states([each for each in ids if not (self._optimistic and each in prepared)])
+                new = set(prepared) - await self._there(prepared) if self._optimistic else ()
+                return await self.states([each for each in ids if each not in new])
             case DueNow(kind, lane, limit, without):
                 return await self.due(kind, lane, limit, without)
             case Fingerprints(ids):
@@ -124,6 +125,15 @@ class Folder:
     async def add_tallies(self, changes: Mapping[columns.Tallied, int]) -> None:
         """Add to the counts, last of all: whoever shares the stripe waits until the end of this transaction."""
         await self._session.put((self._statements.add_tallies, tally_rows(self._stripe, changes)))
+
+    async def _there(self, prepared: Collection[str]) -> set[str]:
+        """Those of the prepared messages that must be looked at, because writing them anew would wait.
+
+        MySQL does not call a row a duplicate before it has a lock on the one that is there, whoever holds that.
+        """
+        if not prepared or not self._statements.waits_for_duplicates:
+            return set()
+        return {row[0] for row in await self._session.rows(self._statements.statuses, list(prepared))}
 
     async def _locked(self, ids: Sequence[str]) -> list[Message]:
         if not ids:

@@ -49,9 +49,13 @@ class Put(NamedTuple):
 
 
 class Statements(NamedTuple):
-    """The texts. Ids are given as one array; a text that ends in `_ids` answers with ids only."""
+    """The texts. Ids are given as one array; a text that ends in `_ids` answers with ids only.
+
+    `waits_for_duplicates`: whether an INSERT of a row that is there waits while somebody has that locked.
+    """
 
     dialect: str
+    waits_for_duplicates: bool
     lock_states: str
     look_states: str
     statuses: str
@@ -140,6 +144,7 @@ def _postgres() -> Statements:
     states = f"SELECT {_listed(MESSAGE, 'm', ids)} {message}"
     return Statements(
         dialect="postgresql",
+        waits_for_duplicates=False,
         lock_states=f"{states} ORDER BY m.id FOR UPDATE OF m SKIP LOCKED",
         look_states=states,
         statuses=f"SELECT m.id::text, m.status {message}",
@@ -209,6 +214,7 @@ def _mysql() -> Statements:
     states = f"SELECT {_listed(MESSAGE, 'm', ids)} FROM message AS m WHERE m.id IN %s"
     return Statements(
         dialect="mysql",
+        waits_for_duplicates=True,
         lock_states=f"{states} ORDER BY m.id FOR UPDATE SKIP LOCKED",
         look_states=states,
         statuses="SELECT id, status FROM message WHERE id IN %s",
