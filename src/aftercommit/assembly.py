@@ -28,7 +28,7 @@ from aftercommit.ports.store import Shared, Store
 from aftercommit.service.node import Backends, Chance, Node, Timing
 from aftercommit.settings import BUILT_IN_BROKER, Settings
 from aftercommit.signatures import new_secret
-from aftercommit.stores.sqlite import SqliteStore, missing_migrations, run_migrations
+from aftercommit.stores.sqlite import SqliteStore, migrations_sql, missing_migrations, run_migrations
 from aftercommit.telemetry.log import AlertLog, configure_log
 from aftercommit.telemetry.metrics import Metrics
 
@@ -224,6 +224,15 @@ def migration_status(settings: Settings) -> list[str]:
     with _needed_by_databases():
         from aftercommit.stores.sql import migrate
     return asyncio.run(migrate.missing_migrations(settings.database))
+
+
+def migration_sql(settings: Settings) -> str:
+    """The missing migrations as one script; empty where there are none."""
+    if settings.is_embedded:
+        return migrations_sql(settings.database_path)
+    with _needed_by_databases():
+        from aftercommit.stores.sql import migrate
+    return asyncio.run(migrate.migrations_sql(settings.database))
 
 
 def examine(settings: Settings) -> Report:

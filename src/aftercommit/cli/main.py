@@ -22,7 +22,7 @@ class Lazy(NamedTuple):
 
 _COMMANDS: Final = {
     "serve": Lazy("aftercommit.cli.serve", "serve", "Run a node."),
-    "migrate": Lazy("aftercommit.cli.serve", "migrate", "Bring the database's schema up to date."),
+    "migrate": Lazy("aftercommit.cli.migrate", "migrate", "Bring the database's schema up to date."),
     "doctor": Lazy("aftercommit.cli.doctor", "doctor", "Is what a node stands on as safe as what it promises?"),
     "tables": Lazy("aftercommit.cli.tables", "tables", "Print the SDK's tables for your own database."),
     "worker": Lazy("aftercommit.cli.worker", "worker", "Run consumers."),

@@ -1,4 +1,4 @@
-"""`aftercommit serve` and `aftercommit migrate`."""
+"""`aftercommit serve`."""
 
 import os
 from pathlib import Path
@@ -41,29 +41,6 @@ def serve(config: Path | None, **flags: object) -> None:
             run(settings, announce=click.echo)
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from None
-
-
-@click.command()
-@click.option("--database", help="The database to bring up to date.  [default: sqlite:///aftercommit.db]")
-@click.option("--config", type=click.Path(path_type=Path), envvar="AFTERCOMMIT_CONFIG", help="A TOML file of settings.")
-@click.option("--status", "only_status", is_flag=True, help="Only say which migrations are missing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def migrate(config: Path | None, database: str | None, only_status: bool, as_json: bool) -> None:
-    """Bring the database's schema up to date. `serve` does it by itself on SQLite."""
-    settings = _settings(config, {"database": database})
-    from aftercommit.assembly import migrate_database, migration_status
-    from aftercommit.cli.output import print_json
-
-    try:
-        names = migration_status(settings) if only_status else migrate_database(settings)
-    except ConfigurationError as error:
-        raise click.ClickException(str(error)) from None
-    if as_json:
-        print_json({"missing" if only_status else "applied": names})
-    elif names:
-        click.echo("\n".join(names))
-    else:
-        click.echo("The schema is up to date.")
 
 
 def _settings(config: Path | None, flags: dict[str, object]) -> Settings:

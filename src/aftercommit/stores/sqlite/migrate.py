@@ -28,6 +28,14 @@ class Migration(NamedTuple):
     name: str
     sql: str
 
+    @property
+    def script(self) -> str:
+        """The step as one transaction, together with the number it leads to."""
+        return (
+            f"BEGIN IMMEDIATE;\n{self.sql}\n"
+            f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {self.number};\nCOMMIT;"
+        )
+
 
 def run_migrations(path: Path) -> list[str]:
     """Bring the database at `path` up to date, making it where there is none; the names of what was applied.
@@ -44,15 +52,12 @@ def run_migrations(path: Path) -> list[str]:
 
 def missing_migrations(path: Path) -> list[str]:
     """The names of the migrations that the database at `path` still needs. Changes nothing."""
-    require_version()
-    if not path.exists():
-        return [each.name for each in known_migrations()]
-    with told_as_ours("read the schema's version"):
-        connection = connect_reader(path)
-        try:
-            return [each.name for each in _missing(connection, path)]
-        finally:
-            connection.close()
+    return [each.name for each in _read_missing(path)]
+
+
+def migrations_sql(path: Path) -> str:
+    """What `run_migrations` would run, as a script for `sqlite3`; empty where nothing is missing."""
+    return "\n".join(each.script for each in _read_missing(path))
 
 
 def apply_missing(connection: sqlite3.Connection, path: Path) -> list[str]:
@@ -60,10 +65,7 @@ def apply_missing(connection: sqlite3.Connection, path: Path) -> list[str]:
     missing = _missing(connection, path)
     for each in missing:
         try:
-            connection.executescript(
-                f"BEGIN IMMEDIATE;\n{each.sql}\n"
-                f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {each.number};\nCOMMIT;"
-            )
+            connection.executescript(each.script)
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -76,6 +78,18 @@ def known_migrations() -> list[Migration]:
     folder = resources.files("aftercommit.stores.sqlite") / "migrations"
     names = sorted(each.name.removesuffix(".sql") for each in folder.iterdir() if each.name.endswith(".sql"))
     return [Migration(int(name[:4]), name, (folder / f"{name}.sql").read_text("utf-8")) for name in names]
+
+
+def _read_missing(path: Path) -> list[Migration]:
+    require_version()
+    if not path.exists():
+        return known_migrations()
+    with told_as_ours("read the schema's version"):
+        connection = connect_reader(path)
+        try:
+            return _missing(connection, path)
+        finally:
+            connection.close()
 
 
 def _missing(connection: sqlite3.Connection, path: Path) -> list[Migration]:
