@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from http.client import HTTPException
+from typing import Protocol
 
 from tests.e2e.caller import Answer, Caller, pulled_payloads, raw_payload
 from tests.e2e.history import TERMINAL, Entry, Final, Outcome
 from tests.e2e.initiator import Asked, Initiator, Reply, verdicts
 from tests.e2e.names import fresh, new_id
-from tests.e2e.node import Node
 
 SUBSCRIPTIONS = ("billing", "stock")
 POLICY = {
@@ -29,6 +29,13 @@ TIMEOUT_SECONDS = 5.0
 Act = Callable[["Load", Caller, random.Random], None]
 
 
+class Service(Protocol):
+    """Whatever answers the calls of a load: a node, or several on one database."""
+
+    def caller(self, app: str | None = None, *, timeout_seconds: float = ...) -> Caller:
+        """Somebody who speaks HTTP to it."""
+
+
 class Load:
     """Start it on a node that runs; the node may then be killed and started again as often as one likes.
 
@@ -36,7 +43,7 @@ class Load:
     `truth` is its database.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Service) -> None:
         self.entries: list[Entry] = []
         self.truth: dict[str, str] = {}
         self.known: list[str] = []
@@ -127,7 +134,7 @@ class Load:
 
     def _run(self, act: Act, until: threading.Event, chance: random.Random) -> None:
         try:
-            with Caller(self._node.port, self.app, timeout_seconds=TIMEOUT_SECONDS) as caller:
+            with self._node.caller(self.app, timeout_seconds=TIMEOUT_SECONDS) as caller:
                 while not until.is_set():
                     act(self, caller, chance)
         except Exception as error:  # a bug of the load must fail the test, not only its thread

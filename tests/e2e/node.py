@@ -4,7 +4,7 @@ from typing import Any
 
 from aftercommit.sdk import Client
 from aftercommit.testing.node_process import START_SECONDS, STOP_SECONDS, Server, plain_environment, serve_command
-from tests.e2e.caller import Caller
+from tests.e2e.caller import TIMEOUT_SECONDS, Caller
 
 __all__ = ["START_SECONDS", "STOP_SECONDS", "Node", "plain_environment", "serve_command"]
 
@@ -12,9 +12,9 @@ __all__ = ["START_SECONDS", "STOP_SECONDS", "Node", "plain_environment", "serve_
 class Node(Server):
     """The node that users get for their tests. Without a name its clients are the operator."""
 
-    def caller(self, app: str | None = None) -> Caller:
+    def caller(self, app: str | None = None, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Caller:
         """Somebody who speaks HTTP to this node: an application, or (without a name) the node's operator."""
-        return Caller(self.port, app)
+        return Caller(self.port, app, timeout_seconds=timeout_seconds)
 
     def client(self, app: str | None = None, **options: Any) -> Client:
         """The SDK's client of this node."""
