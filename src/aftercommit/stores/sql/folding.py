@@ -1,6 +1,6 @@
 """Folds driven over a session's transaction: what they ask is read and locked, what they change is written."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from aftercommit.domain.errors import Inconsistency
@@ -99,25 +99,28 @@ class Folder:
     async def write(self, changes: Changes) -> None:
         """Write what changed. Raises `Duplicate` where a new message is there already."""
         statements = self._statements
-        new = [message for each, message in changes.changed.items() if each not in changes.stored]
-        known = [message for each, message in changes.changed.items() if each in changes.stored]
+        stored = changes.stored
+        new = rows.message_rows((each for each in changes.changed.values() if each.id not in stored), stored)
+        known = rows.message_rows((each for each in changes.changed.values() if each.id in stored), stored)
         inline = rows.moved_inline(changes.changed, changes.stored)
         if inline:
             await self._session.run(statements.forget_deliveries, inline)
         *bulky, contents = _pieces(changes.contents)
         for piece in bulky:
             await self._session.put((statements.insert_contents, piece))
-        _new, updated, *_rest = await self._session.put(
-            (statements.insert_messages, _sorted(map(rows.message_values, new))),
-            (statements.update_messages, _sorted(map(rows.message_values, known))),
+        usual, whole, *_rest = await self._session.put(
+            (statements.update_usual, known.usual),
+            (statements.update_messages, known.whole),
+            (statements.insert_usual, new.usual),
+            (statements.insert_messages, new.whole),
             (statements.insert_contents, contents),
             (statements.put_deliveries, rows.delivery_rows(changes.changed, changes.stored)),
             (statements.insert_events, rows.event_rows(changes.events)),
             (statements.add_tallies, tally_rows(self._stripe, columns.tally_changes(changes.changed, changes.stored))),
         )
-        if updated != len(known):
-            missing = len(known) - updated
-            raise Inconsistency(f"{missing} of {len(known)} locked messages changed between reading and writing.")
+        missing = len(known.usual) + len(known.whole) - usual - whole
+        if missing:
+            raise Inconsistency(f"{missing} locked messages changed between reading and writing.")
         for message_id, original in changes.copies.items():
             if await self._session.run(statements.copy_content, message_id, original) != 1:
                 raise Inconsistency(f"Message {original} has no content to send again as {message_id}.")
@@ -173,11 +176,6 @@ def _is_due(message: Message, kind: DueKind, lane: int, now: int) -> bool:
     """Asked again under the lock: somebody else may have been quicker."""
     at = due_at(message, kind, lane)
     return at is not None and at <= now
-
-
-def _sorted(values: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    """In the order of their ids: whoever waits for a key of somebody's waits for no smaller one."""
-    return sorted(values, key=lambda row: str(row[0]))
 
 
 def _pieces(contents: Mapping[str, Content]) -> list[list[tuple[object, ...]]]:

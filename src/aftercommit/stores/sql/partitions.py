@@ -6,21 +6,20 @@ default one; nothing but speed depends on these tables.
 
 from typing import Any, Final
 
-from sqlalchemy import MetaData, Table, and_, case, func, literal, not_, select
+from sqlalchemy import MetaData, Table, func, not_, select
 
 from aftercommit.domain.catalog import Catalog
-from aftercommit.domain.lifecycle import TERMINAL, Status
+from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.policies import ID_AGE_MAX_MS
 from aftercommit.stores.columns import Tallied
 from aftercommit.stores.sql.core import query, tables
 from aftercommit.stores.sql.folding import tally_rows
 from aftercommit.stores.sql.pool import Pool
-from aftercommit.stores.sql.retention import over_at
+from aftercommit.stores.sql.retention import DAY_MS, is_over
 from aftercommit.stores.sql.schema import PARTITION_STORAGE, PARTITIONED
 from aftercommit.stores.sql.session import Collision, Session
 from aftercommit.stores.sql.statements import POSTGRES
 
-DAY_MS: Final = 24 * 3600 * 1000
 # Ids may be a day ahead; the rest is time to notice that no partition could be made.
 _DAYS_AHEAD: Final = 3
 _DAYS_BEHIND: Final = 1
@@ -119,20 +118,21 @@ async def _drop(session: Session, day: int, catalog: Catalog, now: int, stripe: 
         return 0
     message: Table[Any] = tables("postgresql")["message"].to_metadata(MetaData(), name=f"message_{day}")
     m = message.c
-    most, own = over_at(catalog, now)
-    limits = case(*((m.topic == topic, literal(at)) for topic, at in own.items()), else_=most) if own else literal(most)
-    over = and_(m.status.in_(sorted(each.value for each in TERMINAL)), m.settled_at <= limits)
-    needed = await query(
-        session, "postgresql", select(1).select_from(message).where(not_(func.coalesce(over, False))).limit(1)
-    )
-    if needed:
+    unneeded = func.coalesce(is_over(m, catalog, now), False)
+    if await query(session, "postgresql", select(1).select_from(message).where(not_(unneeded)).limit(1)):
         return None
-    counted = select(m.app, m.topic, m.status, func.count()).group_by(m.app, m.topic, m.status)
-    counts: dict[Tallied, int] = {
-        (app, topic, Status(status)): -count
-        for app, topic, status, count in await query(session, "postgresql", counted)
-    }
     await session.run(_BRIEFLY)
+    # Nobody deletes rows any more: what is counted here is what the counts have too.
+    await session.run(f"LOCK TABLE {message.name} IN SHARE ROW EXCLUSIVE MODE")
+    needed = func.count().filter(not_(unneeded))
+    groups = await query(
+        session,
+        "postgresql",
+        select(m.app, m.topic, m.status, func.count(), needed).group_by(m.app, m.topic, m.status),
+    )
+    if any(row[4] for row in groups):
+        return None
+    counts: dict[Tallied, int] = {(app, topic, Status(status)): -count for app, topic, status, count, _ in groups}
     for table in PARTITIONED:
         await session.run(f"DROP TABLE {table}_{day}")
     await session.put((POSTGRES.add_tallies, tally_rows(stripe, counts)))

@@ -13,15 +13,18 @@ _CLEAR: Final = (Collision, Duplicate, CallerError)
 
 
 class Pool:
-    """At most `size` connections, made when they are needed, the last used first.
+    """At most `size` connections, made when they are needed, the last used first. `wait_seconds`: for a free one.
 
     Whoever is cancelled or leaves with an error, in a transaction or not, leaves a connection that nothing is known of:
     its socket is closed, and the server undoes what was not committed. Only after errors that say exactly what became
     of the transaction is it rolled back, and the connection kept.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Session]], size: int) -> None:
+    def __init__(
+        self, connect: Callable[[], Awaitable[Session]], size: int, *, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
         self._connect = connect
+        self._wait_seconds = wait_seconds
         self._places = asyncio.Semaphore(size)
         self._idle: list[Session] = []
         self._used: set[Session] = set()
@@ -31,10 +34,10 @@ class Pool:
     async def lease(self) -> AsyncIterator[Session]:
         """A connection, outside of any transaction."""
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(self._wait_seconds):
                 await self._places.acquire()
         except TimeoutError:
-            raise StoreUnavailable(f"No connection to the database was free for {WAIT_SECONDS:g} s.") from None
+            raise StoreUnavailable(f"No connection to the database was free for {self._wait_seconds:g} s.") from None
         try:
             session = await self._take()
             try:

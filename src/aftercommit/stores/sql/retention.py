@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, literal, or_, select
+from sqlalchemy import ColumnElement, Text, and_, case, cast, literal, literal_column, or_, select
 
 from aftercommit.domain.catalog import Catalog
 from aftercommit.domain.lifecycle import TERMINAL
@@ -17,6 +17,11 @@ from aftercommit.stores.sql.statements import Statements
 
 # Rows of the list that one call looks at, at most.
 LOOKED_AT_MAX: Final = 50_000
+DAY_MS: Final = 24 * 3600 * MS
+# How long rows in a day's partition wait for the day to go as a whole, before they are deleted one by one after all.
+_STRAGGLER_MS: Final = 2 * DAY_MS
+# No such day will come: rows in PostgreSQL's default partition go one by one.
+_IN_NO_DAY: Final = literal_column("message.tableoid") == literal_column("'message_rest'::regclass")
 
 Place = tuple[int, str]
 
@@ -35,6 +40,29 @@ def over_at(catalog: Catalog, now: int) -> tuple[int, dict[int, int]]:
     return most, {topic: at for topic, at in every.items() if at != most}
 
 
+def is_over(m: Any, catalog: Catalog, now: int) -> ColumnElement[bool]:
+    """Whether a message, by its columns `m`, is settled and kept by nobody. NULL where it is not settled."""
+    return _settled(m, *over_at(catalog, now))
+
+
+def _settled(m: Any, most: int, own: dict[int, int]) -> ColumnElement[bool]:
+    limits = case(*((m.topic == topic, literal(at)) for topic, at in own.items()), else_=most) if own else literal(most)
+    return and_(m.status.in_(sorted(each.value for each in TERMINAL)), m.settled_at <= limits)
+
+
+def _left_to_rows(m: Any, catalog: Catalog, now: int) -> ColumnElement[bool]:
+    """What of it PostgreSQL deletes row by row: all that no partition takes along, or has not for long.
+
+    Retentions below a day are worth it: that much less is stored until the partition goes.
+    """
+    most, own = over_at(catalog, now)
+
+    def late(at: int) -> int:
+        return at if now - at < DAY_MS else at - _STRAGGLER_MS
+
+    return or_(_settled(m, late(most), {topic: late(at) for topic, at in own.items()}), _IN_NO_DAY)
+
+
 async def find_over(
     session: Session, statements: Statements, catalog: Catalog, now: int, limit: int, begin: Place | None
 ) -> Over:
@@ -51,9 +79,10 @@ async def find_over(
     end = (ends[0][0], ends[0][1]) if ends else None
     if end is not None:
         walk = walk.where(or_(m.prepared_at < end[0], and_(m.prepared_at == end[0], m.id < end[1])))
-    limits = case(*((m.topic == topic, literal(at)) for topic, at in own.items()), else_=most) if own else literal(most)
-    settled = m.status.in_(sorted(each.value for each in TERMINAL))
-    found = await query(session, statements.dialect, walk.where(settled, m.settled_at <= limits).limit(limit))
+    walk = walk.where(is_over(m, catalog, now))
+    if statements.dialect == "postgresql":
+        walk = walk.where(_left_to_rows(m, catalog, now))
+    found = await query(session, statements.dialect, walk.limit(limit))
     places = [(at, message_id) for at, message_id in found]
     return Over([message_id for _at, message_id in places], places[-1] if len(places) == limit else end)
 

@@ -1,7 +1,8 @@
 """Rows to records and records to rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -112,13 +113,26 @@ def event(row: Row) -> TimelineEvent:
     )
 
 
-def message_values(each: Message) -> tuple[object, ...]:
-    """The values of `statements.MESSAGE`."""
-    sole = columns.kept_inline(each)
-    values = (*columns.usual_values(each, sole), *columns.rare_values(each, sole))
-    if each.error is None and each.resolved_by is None and (sole is None or sole.error is None):
-        return values
-    return tuple(_readable(value) for value in values)
+class MessageRows(NamedTuple):
+    """The rows to write, by their ids: those whose unusual columns stay as they are have the values of
+    `columns.USUAL` only, which is two thirds of the time; the others those of `statements.MESSAGE`.
+    """
+
+    usual: list[tuple[object, ...]]
+    whole: list[tuple[object, ...]]
+
+
+def message_rows(changed: Iterable[Message], stored: Mapping[str, Message]) -> MessageRows:
+    """The rows of states in `changed` over those in `stored`."""
+    rows = MessageRows([], [])
+    for each in sorted(changed, key=attrgetter("id")):
+        sole, known = columns.kept_inline(each), stored.get(each.id)
+        rare = columns.rare_values(each, sole)
+        if rare == (columns.NO_RARE if known is None else columns.rare_values(known, columns.kept_inline(known))):
+            rows.usual.append(columns.usual_values(each, sole))
+        else:
+            rows.whole.append((*columns.usual_values(each, sole), *map(_readable, rare)))
+    return rows
 
 
 def delivery_rows(changed: Mapping[str, Message], stored: Mapping[str, Message]) -> list[tuple[object, ...]]:

@@ -29,9 +29,11 @@ TALLY: Final = ("stripe", "app", "topic", "status", "messages")
 NODE: Final = ("id", "address", "roles", "version", "started_at", "seen_at")
 
 _LIVE: Final = ", ".join(sorted(repr(each.value) for each in LIVE))
-_CHANGED: Final = [each for each in MESSAGE if each not in columns.NEVER_CHANGED and each != "version"]
-# `version` last: MySQL assigns from left to right, and every assignment asks what the version was.
-_ASSIGNED: Final = (*_CHANGED, "version")
+
+
+def _assigned(names: Sequence[str]) -> tuple[str, ...]:
+    """What an update sets; `version` last, because MySQL assigns from left to right and asks for it each time."""
+    return (*(each for each in names if each not in columns.NEVER_CHANGED and each != "version"), "version")
 
 
 class Put(NamedTuple):
@@ -69,7 +71,9 @@ class Statements(NamedTuple):
     forget_deliveries: str
     events: str
     insert_messages: Put
+    insert_usual: Put
     update_messages: Put
+    update_usual: Put
     insert_contents: Put
     put_deliveries: Put
     insert_events: Put
@@ -109,13 +113,13 @@ def _postgres_insert(table: str, names: Sequence[str], tail: str = "") -> Put:
     return Put(head.rstrip(), tuple(names))
 
 
-def _postgres_update() -> Put:
-    sets = ", ".join(f"{each} = new.{each}" for each in _ASSIGNED)
+def _postgres_update(names: tuple[str, ...]) -> Put:
+    sets = ", ".join(f"{each} = new.{each}" for each in _assigned(names))
     head = (
-        f"UPDATE message AS m SET {sets} FROM unnest({_unnest('message', MESSAGE)}) AS new ({', '.join(MESSAGE)})"
+        f"UPDATE message AS m SET {sets} FROM unnest({_unnest('message', names)}) AS new ({', '.join(names)})"
         " WHERE m.id = new.id AND m.version = new.version - 1"
     )
-    return Put(head, MESSAGE)
+    return Put(head, names)
 
 
 def _excluded(names: Sequence[str]) -> str:
@@ -168,7 +172,9 @@ def _postgres() -> Statements:
         forget_deliveries="DELETE FROM delivery WHERE message_id = ANY($1::uuid[])",
         events=f"SELECT {_listed(columns.EVENT, 'e', ids)} {event} ORDER BY e.message_id, e.number",
         insert_messages=_postgres_insert("message", MESSAGE),
-        update_messages=_postgres_update(),
+        insert_usual=_postgres_insert("message", columns.USUAL),
+        update_messages=_postgres_update(MESSAGE),
+        update_usual=_postgres_update(columns.USUAL),
         insert_contents=_postgres_insert("content", CONTENT),
         put_deliveries=_postgres_insert(
             "delivery",
@@ -198,10 +204,10 @@ def _values(names: Sequence[str]) -> str:
     return "ON DUPLICATE KEY UPDATE " + ", ".join(f"{each} = VALUES({each})" for each in names)
 
 
-def _mysql_update() -> Put:
+def _mysql_update(names: tuple[str, ...]) -> Put:
     """An INSERT that always meets its row: it is locked already, and no other way takes many rows on both databases."""
-    sets = ", ".join(f"{each} = IF(version = VALUES(version) - 1, VALUES({each}), {each})" for each in _ASSIGNED)
-    return _mysql_insert("message", MESSAGE, f" ON DUPLICATE KEY UPDATE {sets}", counted=2)
+    sets = ", ".join(f"{each} = IF(version = VALUES(version) - 1, VALUES({each}), {each})" for each in _assigned(names))
+    return _mysql_insert("message", names, f" ON DUPLICATE KEY UPDATE {sets}", counted=2)
 
 
 def _mysql_lanes(table: str) -> str:
@@ -238,7 +244,9 @@ def _mysql() -> Statements:
         forget_deliveries="DELETE FROM delivery WHERE message_id IN %s",
         events=f"SELECT {', '.join(columns.EVENT)} FROM event WHERE message_id IN %s ORDER BY number",
         insert_messages=_mysql_insert("message", MESSAGE),
-        update_messages=_mysql_update(),
+        insert_usual=_mysql_insert("message", columns.USUAL),
+        update_messages=_mysql_update(MESSAGE),
+        update_usual=_mysql_update(columns.USUAL),
         insert_contents=_mysql_insert("content", CONTENT),
         put_deliveries=_mysql_insert("delivery", columns.DELIVERY, f" {_values(columns.DELIVERY[2:])}"),
         insert_events=_mysql_insert("event", columns.EVENT),
