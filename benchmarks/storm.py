@@ -36,7 +36,7 @@ SILENT_APP: Final = "void"
 FIRST_MS: Final = 6 * 3600 * 1000
 LAST_MS: Final = 600 * 1000
 WHOLE_SECONDS_MAX: Final = 3600.0
-LOOK_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 5.0
 
 
 class Live(msgspec.Struct, kw_only=True):
@@ -115,11 +115,12 @@ def _storm(
 async def _ended(url: str, began: float) -> float:
     """Seconds since `began` until nothing of those who answer waits."""
     until = monotonic() + WHOLE_SECONDS_MAX
-    while left := sum(count for name, count in _waiting(url).items() if name in ANSWERING):
+    # One message of each is the pattern of the others, and due a minute later.
+    while (left := sum(count for name, count in _waiting(url).items() if name in ANSWERING)) > len(ANSWERING):
         if monotonic() > until:
             raise SystemExit(f"After {WHOLE_SECONDS_MAX:g} s {left:,} messages still wait.")
         _say(f"{left:,} wait after {perf_counter() - began:.0f} s.")
-        await asyncio.sleep(LOOK_SECONDS * 5)
+        await asyncio.sleep(LOOK_SECONDS)
     return perf_counter() - began
 
 
