@@ -13,8 +13,9 @@ import psycopg
 
 from aftercommit.stores.sql.address import Address
 from aftercommit.stores.sql.backend import backend_for
-from aftercommit.stores.sql.partitions import DAY_MS, Partitions
+from aftercommit.stores.sql.partitions import Partitions
 from aftercommit.stores.sql.pool import Pool
+from aftercommit.stores.sql.retention import DAY_MS
 from aftercommit.stores.sql.schema import PARTITIONED, metadata
 
 CHUNK: Final = 200_000

@@ -22,7 +22,7 @@ from aftercommit.clocks import wall_ms
 from aftercommit.domain.catalog import pause_topic
 from aftercommit.domain.lifecycle import Status
 from aftercommit.stores.sql.address import Address
-from aftercommit.stores.sql.partitions import DAY_MS
+from aftercommit.stores.sql.retention import DAY_MS
 from aftercommit.stores.sql.store import SqlStore
 from benchmarks.fill import Filling, fill, make_days
 from benchmarks.http import Connection, Run, decoded
