@@ -253,6 +253,7 @@ async def until_refused(port: int) -> None:
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionRefusedError:
+            except ConnectionError:
+                # Refused; or reset, if it waited to be accepted when the last who listened closed.
                 return
             writer.close()
