@@ -9,6 +9,7 @@ import msgspec
 
 from aftercommit.api.asgi import Api, create_app
 from aftercommit.api.auth import Authenticate, without_keys
+from aftercommit.ports.store import Shared
 from aftercommit.stores.memory import MemoryStore
 from tests.service.world import World, world
 
@@ -45,9 +46,11 @@ class Door:
 
 
 @asynccontextmanager
-async def door(authenticate: Authenticate = without_keys, store: MemoryStore | None = None) -> AsyncIterator[Door]:
+async def door(
+    authenticate: Authenticate = without_keys, store: MemoryStore | None = None, shared: Shared | None = None
+) -> AsyncIterator[Door]:
     """A running node and a client for it."""
-    async with world(store=store) as made:
+    async with world(store=store, shared=shared) as made:
         api = api_of(made, authenticate)
         opened = Door(made, api)
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from aftercommit.domain.catalog import Catalog, CatalogEdit
 from aftercommit.domain.commands import Claim, Work
 from aftercommit.domain.lifecycle import Status
-from aftercommit.ports.store import Busy, Edit, Result, StoreCapabilities
+from aftercommit.ports.store import Busy, Edit, NodeRecord, Result, StoreCapabilities
 from aftercommit.stores.memory import MemoryStore
 
 
@@ -60,6 +60,39 @@ class SharedStore(MemoryStore):
         seen = super().catalog
         await self.gate.wait()
         self._seen = seen
+
+
+class Nodes:
+    """`ports.store.Shared` in memory: the nodes of one database. While `away` is set, it is not there."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, NodeRecord] = {}
+        self.beats: list[NodeRecord] = []
+        self.away: Exception | None = None
+
+    async def beat(self, record: NodeRecord) -> None:
+        """Remember it."""
+        self._require_there()
+        self.beats.append(record)
+        self.records[record.id] = record
+
+    async def retire(self, node_id: str) -> None:
+        """Forget it."""
+        self._require_there()
+        self.records.pop(node_id, None)
+
+    async def nodes(self) -> list[NodeRecord]:
+        """Everybody."""
+        self._require_there()
+        return sorted(self.records.values(), key=lambda record: record.started_at)
+
+    async def clock_ms(self) -> int:
+        """Nobody asks."""
+        raise AssertionError("The tests' clock is asked for the time.")
+
+    def _require_there(self) -> None:
+        if self.away is not None:
+            raise self.away
 
 
 def _id(work: Work) -> str | None:

@@ -1,7 +1,9 @@
 """A whole node on memory back ends and a clock that only the test moves."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import msgspec
 
@@ -11,6 +13,7 @@ from aftercommit.domain.commands import CheckOutcome
 from aftercommit.domain.message import Outcome
 from aftercommit.ports.broker import Accepted, Answer, BrokerCapabilities, Outgoing, Route
 from aftercommit.ports.checkback import Question, Verdict
+from aftercommit.ports.store import Shared
 from aftercommit.service.caller import Caller
 from aftercommit.service.node import Backends, Chance, Node, Services, Timing
 from aftercommit.stores.memory import MemoryStore
@@ -22,6 +25,7 @@ TOPIC = "orders.created"
 ORDERS = Caller("orders")
 BILLING = Caller("billing")
 OPERATOR = Caller("default", wide=True)
+Answered = TypeVar("Answered")
 
 
 class Initiator:
@@ -87,7 +91,9 @@ class ScriptedBroker:
 class World:
     """The node and everything around it. Ids made here are numbered, so that runs repeat."""
 
-    def __init__(self, broker: ScriptedBroker | None = None, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self, broker: ScriptedBroker | None = None, store: MemoryStore | None = None, shared: Shared | None = None
+    ) -> None:
         self.clock = ManualClock()
         self.observer = RecordingObserver()
         self.initiator = Initiator()
@@ -103,12 +109,14 @@ class World:
                 checkback=self.initiator,
                 clock=self.clock,
                 observer=self.observer,
+                shared=shared,
             ),
             Chance(draw=lambda: 0.0, new_id=self.new_id, new_secret=lambda: "whsec_" + "A" * 44),
             Timing(database_ms=self._database_ms, refresh=lambda _: 0, jumped=lambda: False),
             keyless=True,
             require_address=lambda _: None,
             rates=dict,
+            address=lambda: "http://127.0.0.1:8340",
         )
 
     async def _database_ms(self) -> int:
@@ -127,14 +135,21 @@ class World:
 
     async def register(self, subscriptions: tuple[str, ...] = ("billing",), **policy: object) -> None:
         """The topic, with subscriptions owned by BILLING, and a check address for ORDERS."""
-        await self.services.registry.put_topic(
-            ORDERS,
-            TOPIC,
-            TopicRequest(
-                subscriptions=[SubscriptionRequest(name=each, app="billing") for each in subscriptions], policy=policy
-            ),
-        )
-        await self.services.registry.put_app(ORDERS, "orders", AppRequest(check_url="http://127.0.0.1:1/"))
+        listed = [SubscriptionRequest(name=each, app="billing") for each in subscriptions]
+        request = TopicRequest(subscriptions=listed, policy=policy)
+        await self.in_time(self.services.registry.put_topic(ORDERS, TOPIC, request))
+        address = AppRequest(check_url="http://127.0.0.1:1/")
+        await self.in_time(self.services.registry.put_app(ORDERS, "orders", address))
+
+    async def in_time(self, call: Awaitable[Answered]) -> Answered:
+        """What a call answers: at once, or else when as much time has passed as it takes, a second at most."""
+        under_way = asyncio.ensure_future(call)
+        await self.clock.settle()
+        for _ in range(20):
+            if not under_way.done():
+                await self.clock.run(0.05)
+        assert under_way.done()
+        return await under_way
 
     async def prepare(self, **fields: object) -> str:
         """A prepared message of ORDERS; its id."""
@@ -162,9 +177,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(broker: ScriptedBroker | None = None, store: MemoryStore | None = None) -> AsyncIterator[World]:
+async def world(
+    broker: ScriptedBroker | None = None, store: MemoryStore | None = None, shared: Shared | None = None
+) -> AsyncIterator[World]:
     """A running world; stopped in the end."""
-    made = World(broker, store)
+    made = World(broker, store, shared)
     await made.store.open(made.clock.now())
     await made.node.start()
     await made.clock.settle()

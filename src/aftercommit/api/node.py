@@ -19,8 +19,9 @@ async def live(context: Context, call: Call[NoBody]) -> Answer:
 
 async def ready(context: Context, call: Call[NoBody]) -> Answer:
     """Whether the node can do its work: 200, or 503. With `verbose`, the state of every part."""
-    is_ready, report = await context.services.readiness.report()
-    if "verbose" in call.query:
+    verbose = "verbose" in call.query
+    is_ready, report = await context.services.readiness.report(nodes=verbose)
+    if verbose:
         return json_answer(report, 200 if is_ready else 503)
     if is_ready:
         return text_answer("ready\n")

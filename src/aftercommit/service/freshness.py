@@ -10,6 +10,8 @@ from aftercommit.ports.store import Writer
 
 # However many miss something, the database is asked so seldom.
 REFRESH_AT_MOST_EVERY_SECONDS: Final = 0.05
+# How soon an edit of another node is seen at the latest.
+INTERVAL_SECONDS: Final = 1.0
 
 # Called with the catalogue as it was told of last, and as it is now.
 Changed: TypeAlias = Callable[[Catalog, Catalog], None]

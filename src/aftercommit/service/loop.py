@@ -13,6 +13,7 @@ from aftercommit.ports.observer import Observer
 RunOnce: TypeAlias = Callable[[], Awaitable[float | None]]
 
 GRACE_SECONDS: Final = 10.0
+STALE_AFTER_SECONDS: Final = 60.0
 BACK_OFF_MIN_SECONDS: Final = 0.5
 BACK_OFF_MAX_SECONDS: Final = 30.0
 
@@ -60,7 +61,7 @@ class Loop:
         observer: Observer,
         interval_seconds: float,
         chance: Callable[[], float],
-        stale_after_seconds: float = 60.0,
+        stale_after_seconds: float = STALE_AFTER_SECONDS,
     ) -> None:
         self.name = name
         self.run_once = run_once

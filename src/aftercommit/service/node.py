@@ -1,22 +1,25 @@
 """A node: the services over one store and one broker, and the loops that keep them going."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 
 import msgspec
 
+from aftercommit.domain.catalog import Catalog
 from aftercommit.ports.broker import Broker, PullBroker
 from aftercommit.ports.checkback import Checkback
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
-from aftercommit.ports.store import Store
-from aftercommit.service import checking, dispatch, redelivery, retention, timekeeping
+from aftercommit.ports.store import Shared, Store
+from aftercommit.service import checking, dispatch, freshness, heartbeat, redelivery, retention, timekeeping
 from aftercommit.service.checking import Checking
 from aftercommit.service.directory import Directory
 from aftercommit.service.dispatch import Dispatcher
 from aftercommit.service.gathering import Gatherer
+from aftercommit.service.heartbeat import Heartbeat
 from aftercommit.service.inspection import Inspection
 from aftercommit.service.intake import Intake
-from aftercommit.service.loop import Loop, RunOnce, Supervisor
+from aftercommit.service.loop import STALE_AFTER_SECONDS, Loop, RunOnce, Supervisor
 from aftercommit.service.operation import Operation
 from aftercommit.service.pulling import Pulling
 from aftercommit.service.readiness import Readiness
@@ -50,7 +53,9 @@ class Chance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backends(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node stands on. `pulls` is the broker itself where consumers pull from it, else None."""
+    """What a node stands on. `pulls` is the broker itself where consumers pull from it, else None; `shared` is what a
+    database has that several nodes use.
+    """
 
     store: Store
     broker: Broker
@@ -58,6 +63,7 @@ class Backends(msgspec.Struct, frozen=True, kw_only=True):
     checkback: Checkback
     clock: Clock
     observer: Observer
+    shared: Shared | None = None
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +87,7 @@ class Node:
         keyless: bool,
         require_address: RequireAddress,
         rates: Callable[[], Mapping[str, float]],
+        address: Callable[[], str] = str,
     ) -> None:
         self._backends = backends
         self._chance = chance
@@ -96,6 +103,18 @@ class Node:
             pulls=backends.pulls,
             clock=clock,
             observer=observer,
+        )
+        self._heartbeat = (
+            None
+            if backends.shared is None
+            else Heartbeat(
+                backends.shared,
+                node_id=chance.new_id(),
+                address=address,
+                roles=roles,
+                clock=clock,
+                observer=observer,
+            )
         )
         self._timekeeper = Timekeeper(
             database_ms=timing.database_ms,
@@ -115,6 +134,7 @@ class Node:
     async def start(self) -> None:
         """Start the loops. The store is open already."""
         await self._backends.broker.open()
+        self._directory.freshness.follow(self._catalog_changed)
         self._dispatcher.declare_all()
         self.supervisor.start()
         # What was due while nobody ran is sent at once, not after the loop's staggered first pause.
@@ -127,6 +147,8 @@ class Node:
         self.services.checking.stop()
         await self.supervisor.stop()
         await self.services.checking.drain()
+        if self._heartbeat is not None:
+            await self._heartbeat.retire()
 
     async def close(self) -> None:
         """Write what was handed in, then let go of everything. Call it when the doors are closed."""
@@ -194,7 +216,13 @@ class Node:
                 announce=self._announce,
             ),
             checking=checks,
-            readiness=Readiness(store, self._backends.broker, self.supervisor, queue_depth=lambda: gatherer.depth),
+            readiness=Readiness(
+                store,
+                self._backends.broker,
+                self.supervisor,
+                queue_depth=lambda: gatherer.depth,
+                heartbeat=self._heartbeat,
+            ),
         )
 
     def _supervise(self, roles: tuple[str, ...], timing: Timing) -> None:
@@ -220,8 +248,16 @@ class Node:
             if role in roles:
                 self.supervisor.add(loop)
         self.supervisor.add(self._loop("clock", self._timekeeper.run_once, timekeeping.INTERVAL_SECONDS))
+        if backends.store.capabilities.shared:
+            self.supervisor.add(self._loop("catalog", self._follow_catalog, freshness.INTERVAL_SECONDS))
+        if self._heartbeat is not None:
+            # It stops nothing, so that however long it fails the node is no less ready.
+            beats = self._loop("node", self._heartbeat.run_once, heartbeat.INTERVAL_SECONDS, stale_after_seconds=inf)
+            self.supervisor.add(beats)
 
-    def _loop(self, name: str, run_once: RunOnce, interval_seconds: float) -> Loop:
+    def _loop(
+        self, name: str, run_once: RunOnce, interval_seconds: float, stale_after_seconds: float = STALE_AFTER_SECONDS
+    ) -> Loop:
         return Loop(
             name,
             run_once,
@@ -229,6 +265,7 @@ class Node:
             observer=self._backends.observer,
             interval_seconds=interval_seconds,
             chance=self._chance.draw,
+            stale_after_seconds=stale_after_seconds,
         )
 
     def _wake(self, topic: int, at: int) -> None:
@@ -238,6 +275,21 @@ class Node:
     def _announce(self, subscription: int) -> None:
         if self._backends.pulls is not None:
             self._backends.pulls.announce((subscription,))
+
+    async def _follow_catalog(self) -> float | None:
+        await self._directory.freshness.refresh()
+        return None
+
+    def _catalog_changed(self, before: Catalog, now: Catalog) -> None:
+        """Another node changed something: what a registration here sets in motion, it sets in motion here, too."""
+        for topic in now.topics.values():
+            same = topic == before.topics.get(topic.id) and now.route(topic.id) == before.route(topic.id)
+            if topic.removed_at is None and not same:
+                self._topic_changed(topic.id)
+        for app in now.apps.values():
+            known = before.apps.get(app.id)
+            if known is None or known.check_url != app.check_url:
+                self.services.checking.address_changed(app.id)
 
     def _topic_changed(self, topic: int) -> None:
         self._dispatcher.declare(topic)
