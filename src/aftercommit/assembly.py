@@ -58,6 +58,7 @@ class RunningNode:
                 checkback=HttpCheckback(clock=self._clock, observer=self._metrics, new_id=new_id),
                 clock=self._clock,
                 observer=self._metrics,
+                shared=shared,
             ),
             chance,
             # A database that is a file of this machine has this machine's clock.
@@ -70,6 +71,7 @@ class RunningNode:
             keyless=True,
             require_address=require_address,
             rates=self._metrics.rates,
+            address=lambda: f"{settings.host}:{self.port}",
         )
         app = create_app(
             self._node.services, clock=self._clock, observer=self._metrics, render_metrics=self._render_metrics

@@ -8,6 +8,7 @@ import pytest
 
 from aftercommit.domain.errors import ConfigurationError
 from aftercommit.domain.lifecycle import LIVE, OPEN_DELIVERY, PARKED, Status
+from aftercommit.stores import columns as stored
 from aftercommit.stores.sqlite import SqliteStore, migrate, missing_migrations, run_migrations, schema
 from aftercommit.stores.sqlite.migrate import Migration, known_migrations
 from tests.builders import T0
@@ -51,10 +52,10 @@ def test_all_migrations_together_make_the_expected_schema(path: Path) -> None:
         "event_message",
     }
     assert found == {("table", each) for each in tables} | {("index", each) for each in indexes}
-    assert columns(path, "message") == [*schema.USUAL, *schema.RARE]
-    assert columns(path, "delivery") == list(schema.DELIVERY)
+    assert columns(path, "message") == [*stored.USUAL, *columns.RARE]
+    assert columns(path, "delivery") == list(stored.DELIVERY)
     assert columns(path, "content") == [each.strip('"') for each in schema.CONTENT]
-    assert columns(path, "event") == ["number", *schema.EVENT]
+    assert columns(path, "event") == ["number", *stored.EVENT]
     assert columns(path, "tally") == list(schema.TALLY)
 
 

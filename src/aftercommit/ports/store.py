@@ -15,6 +15,7 @@ from aftercommit.domain.lifecycle import Status
 from aftercommit.domain.message import Claimed, Content, DueKind, Message, Outcome, Taken, TimelineEvent
 from aftercommit.ports.broker import Answer
 
+
 class Busy(msgspec.Struct, frozen=True, kw_only=True):
     """The message `id` was locked by somebody else: nothing was done to it, and the same work may be asked for again.
 
