@@ -52,7 +52,7 @@ def test_all_migrations_together_make_the_expected_schema(path: Path) -> None:
         "event_message",
     }
     assert found == {("table", each) for each in tables} | {("index", each) for each in indexes}
-    assert columns(path, "message") == [*stored.USUAL, *columns.RARE]
+    assert columns(path, "message") == [*stored.USUAL, *stored.RARE]
     assert columns(path, "delivery") == list(stored.DELIVERY)
     assert columns(path, "content") == [each.strip('"') for each in schema.CONTENT]
     assert columns(path, "event") == ["number", *stored.EVENT]
