@@ -7,7 +7,7 @@ from aftercommit.doctor.finding import Verdict, error, ok, warning
 from aftercommit.doctor.limits import OLD_SECONDS
 from aftercommit.doctor.postgres_server import Server
 from aftercommit.doctor.schema import schema_verdict
-from aftercommit.stores.sql.partitions import DAY_MS
+from aftercommit.stores.sql.retention import DAY_MS
 from aftercommit.stores.sql.schema import PARTITIONED, metadata
 
 # Columns of message that nothing changes after the first write: an index of these alone costs no update anything.
