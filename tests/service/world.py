@@ -92,11 +92,15 @@ class World:
     """The node and everything around it. Ids made here are numbered, so that runs repeat."""
 
     def __init__(
-        self, broker: ScriptedBroker | None = None, store: MemoryStore | None = None, shared: Shared | None = None
+        self,
+        broker: ScriptedBroker | None = None,
+        store: MemoryStore | None = None,
+        shared: Shared | None = None,
+        initiator: Initiator | None = None,
     ) -> None:
         self.clock = ManualClock()
         self.observer = RecordingObserver()
-        self.initiator = Initiator()
+        self.initiator = initiator or Initiator()
         self.store = store or MemoryStore(chance=lambda: 0.0)
         self.broker = broker
         self._ids = 0
@@ -178,10 +182,13 @@ class World:
 
 @asynccontextmanager
 async def world(
-    broker: ScriptedBroker | None = None, store: MemoryStore | None = None, shared: Shared | None = None
+    broker: ScriptedBroker | None = None,
+    store: MemoryStore | None = None,
+    shared: Shared | None = None,
+    initiator: Initiator | None = None,
 ) -> AsyncIterator[World]:
     """A running world; stopped in the end."""
-    made = World(broker, store, shared)
+    made = World(broker, store, shared, initiator)
     await made.store.open(made.clock.now())
     await made.node.start()
     await made.clock.settle()

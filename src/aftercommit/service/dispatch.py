@@ -1,7 +1,7 @@
 """From pending_send to sent: whatever is due goes to the broker and is marked in the same transaction."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from aftercommit.domain.catalog import Subscription
@@ -13,6 +13,7 @@ from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
 from aftercommit.ports.store import Dispatch, Publish, Store
 from aftercommit.service.breaker import Breaker
+from aftercommit.service.crew import Crew
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
 from aftercommit.service.lanes import Lanes
@@ -36,6 +37,7 @@ class Dispatcher:
         pulls: PullBroker | None,
         clock: Clock,
         observer: Observer,
+        finished: Callable[[], None],
     ) -> None:
         self._store = store
         self._gatherer = gatherer
@@ -47,6 +49,9 @@ class Dispatcher:
         self._breaker = Breaker(clock=clock)
         self._declared: dict[int, tuple[Subscription, ...]] = {}
         self.lanes = Lanes(store, DueKind.SEND, clock=clock, sweep_seconds=SWEEP_SECONDS)
+        self._crew = Crew(
+            "dispatch", self._publish, lanes=self.lanes, clock=clock, observer=observer, finished=finished
+        )
 
     def wake(self, topic: int, at: int) -> None:
         """Messages of `topic` are due at that time."""
@@ -78,23 +83,29 @@ class Dispatcher:
         self._broker.declare(Route(topic=catalog.topics[topic].name, subscriptions=present, dropped=dropped))
 
     async def run_once(self) -> float | None:
-        """Send everything that is due now; returns the seconds until more will be."""
+        """Send everything that is due now, or see to it that it is sent; returns the seconds until more will be.
+
+        What only takes a write of the store shares one. With an outside broker no topic waits for another's.
+        """
         await self.lanes.sweep_if_due()
         due = self.lanes.take_due()
         await self._directory.know(topics=due)
-        await asyncio.gather(*(self._send(topic) for topic in due if self._may_send(topic)))
+        flowing = [topic for topic in due if self._may_send(topic)]
+        if self._pulls is not None:
+            pulls = self._pulls
+            await asyncio.gather(*(self._make_pullable(topic, pulls) for topic in flowing))
+        else:
+            self._crew.give(flowing)
         return self.lanes.seconds_until_next()
+
+    async def drain(self) -> None:
+        """Wait for what is being published."""
+        await self._crew.drain()
 
     def _may_send(self, topic: int) -> bool:
         # One that is paused, or not known here, is not expected again: the sweep looks at it, and resuming wakes it.
         known = self._directory.catalog.topics.get(topic)
         return known is not None and known.paused_at is None
-
-    async def _send(self, topic: int) -> None:
-        if self._pulls is not None:
-            await self._make_pullable(topic, self._pulls)
-        else:
-            await self._publish(topic)
 
     async def _make_pullable(self, topic: int, pulls: PullBroker) -> None:
         claimed = await self._gatherer.claim(ClaimSends(topic=topic, limit=CLAIM_MAX))

@@ -1,5 +1,6 @@
 """A node: the services over one store and one broker, and the loops that keep them going."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 
@@ -103,6 +104,7 @@ class Node:
             pulls=backends.pulls,
             clock=clock,
             observer=observer,
+            finished=self._wake_dispatch,
         )
         self._heartbeat = (
             None
@@ -146,7 +148,7 @@ class Node:
         self.services.pulling.stop()
         self.services.checking.stop()
         await self.supervisor.stop()
-        await self.services.checking.drain()
+        await asyncio.gather(self.services.checking.drain(), self._dispatcher.drain(), self._redeliverer.drain())
         if self._heartbeat is not None:
             await self._heartbeat.retire()
 
@@ -227,7 +229,7 @@ class Node:
 
     def _supervise(self, roles: tuple[str, ...], timing: Timing) -> None:
         backends = self._backends
-        redeliverer = Redeliverer(
+        self._redeliverer = Redeliverer(
             backends.store,
             self.gatherer,
             self._directory,
@@ -236,12 +238,14 @@ class Node:
             clock=backends.clock,
             observer=backends.observer,
             announce=self._announce,
+            finished=self._wake_redelivery,
         )
+        self._redeliver_loop = self._loop("redeliver", self._redeliverer.run_once, redelivery.SWEEP_SECONDS)
         forget = Retention(backends.store, clock=backends.clock, observer=backends.observer, clock_jumped=timing.jumped)
         loops = {
             "dispatch": self._dispatch_loop,
             "check": self._loop("check", self.services.checking.run_once, checking.SWEEP_SECONDS),
-            "redeliver": self._loop("redeliver", redeliverer.run_once, redelivery.SWEEP_SECONDS),
+            "redeliver": self._redeliver_loop,
             "retention": self._loop("retention", forget.run_once, retention.INTERVAL_SECONDS),
         }
         for role, loop in loops.items():
@@ -270,7 +274,13 @@ class Node:
 
     def _wake(self, topic: int, at: int) -> None:
         self._dispatcher.wake(topic, at)
+        self._wake_dispatch()
+
+    def _wake_dispatch(self) -> None:
         self._dispatch_loop.wake()
+
+    def _wake_redelivery(self) -> None:
+        self._redeliver_loop.wake()
 
     def _announce(self, subscription: int) -> None:
         if self._backends.pulls is not None:

@@ -12,6 +12,7 @@ from aftercommit.ports.broker import Broker
 from aftercommit.ports.clock import Clock
 from aftercommit.ports.observer import Observer
 from aftercommit.ports.store import Dispatch, Publish, Store
+from aftercommit.service.crew import Crew
 from aftercommit.service.directory import Directory
 from aftercommit.service.gathering import Gatherer
 from aftercommit.service.lanes import Lanes
@@ -39,6 +40,7 @@ class Redeliverer:
         clock: Clock,
         observer: Observer,
         announce: Callable[[int], None],
+        finished: Callable[[], None],
     ) -> None:
         self._store = store
         self._gatherer = gatherer
@@ -51,6 +53,9 @@ class Redeliverer:
         self._recent: dict[int, deque[float]] = {}
         self._expired = Lanes(store, DueKind.EXPIRE, clock=clock, sweep_seconds=SWEEP_SECONDS)
         self._redelivered = Lanes(store, DueKind.REDELIVER, clock=clock, sweep_seconds=SWEEP_SECONDS)
+        self._crew = Crew(
+            "redeliver", self._redeliver, lanes=self._redelivered, clock=clock, observer=observer, finished=finished
+        )
 
     async def run_once(self) -> float | None:
         """One round over everything that is due; returns the seconds until more will be."""
@@ -59,8 +64,12 @@ class Redeliverer:
         expired, redelivered = self._expired.take_due(), self._redelivered.take_due()
         await self._directory.know(subscriptions=[*expired, *redelivered])
         await asyncio.gather(*(self._expire(each) for each in expired if self._flows(each)))
-        await asyncio.gather(*(self._redeliver(each) for each in redelivered if self._flows(each)))
+        self._crew.give(each for each in redelivered if self._flows(each))
         return min(self._expired.seconds_until_next(), self._redelivered.seconds_until_next())
+
+    async def drain(self) -> None:
+        """Wait for what is being published."""
+        await self._crew.drain()
 
     def _flows(self, subscription: int) -> bool:
         # What is paused, or not known here, is left for the next sweep.
