@@ -7,7 +7,7 @@ import pytest
 from aftercommit.domain import commands as c
 from aftercommit.domain.catalog import remove_topic
 from aftercommit.domain.lifecycle import Refusal, Status
-from aftercommit.domain.message import Due, DueKind, PayloadForm
+from aftercommit.domain.message import Claimed, Due, DueKind, Outcome, PayloadForm
 from tests.builders import BILLING, DAY, HOUR, MINUTE, TOPIC, make_content, make_prepare, message_id
 from tests.conformance.store_case import TWO, Play, StoreCase, statuses
 
@@ -66,6 +66,17 @@ class IntakeSuite(StoreCase):
         assert (outcome.refusal, outcome.status) == (Refusal.ID_CONFLICT, before.status)
         assert await play.state() == before
         assert await play.content() == make_content()
+
+    async def test_other_content_is_a_conflict_also_where_a_claim_comes_upon_the_message(self, play: Play) -> None:
+        await play.do(play.say().prepare(), play.say().confirm())
+
+        claimed, outcome = await play.write(
+            c.ClaimSends(topic=play.world.topic, limit=5), make_prepare(play.world, content=make_content(b"other"))
+        )
+
+        assert isinstance(claimed, Claimed)
+        assert isinstance(outcome, Outcome)
+        assert (len(claimed.taken), outcome.refusal) == (1, Refusal.ID_CONFLICT)
 
     async def test_another_applications_id_is_a_conflict(self, play: Play) -> None:
         await play.come("prepared")

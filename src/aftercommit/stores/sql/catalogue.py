@@ -38,7 +38,10 @@ async def load(session: Session, dialect: str) -> Catalog:
     found: dict[str, list[dict[str, Any]]] = {}
     for name in ("app", "topic", "subscription"):
         names = [str(each.name) for each in t[name].c]
-        found[name] = [dict(zip(names, row, strict=True)) for row in await query(session, dialect, select(t[name]))]
+        found[name] = [
+            dict(zip(names, row, strict=True))
+            for row in await query(session, dialect, select(t[name]).order_by(t[name].c.id))
+        ]
     facts = await query(session, dialect, select(t["fact"].c.value).where(t["fact"].c.name == _NEXT_ID))
     return Catalog.of(
         [msgspec.convert(_decoded(each, "secrets"), App, strict=False) for each in found["app"]],

@@ -10,7 +10,7 @@ from aftercommit.stores import columns
 from aftercommit.stores.due import Due, due_at, earliest, longest_due
 from aftercommit.stores.fold import Changes, Contents, DueNow, Fingerprints, Fold, Question, Replays, States
 from aftercommit.stores.sql import rows
-from aftercommit.stores.sql.session import Row, Session
+from aftercommit.stores.sql.session import Duplicate, Row, Session
 from aftercommit.stores.sql.statements import Statements
 
 # How soon something is looked at again that is due but held by somebody else.
@@ -38,12 +38,14 @@ class Folder:
         self._now = now
         self._stripe = stripe
         self._optimistic = optimistic
+        self._taken_for_new: set[str] = set()
 
     async def answer(self, question: Question) -> Any:
         """What a fold wants to know."""
         match question:
             case States(ids, prepared):
                 new = set(prepared) - await self._there(prepared) if self._optimistic else ()
+                self._taken_for_new.update(new)
                 return await self.states([each for each in ids if each not in new])
             case DueNow(kind, lane, limit, without):
                 return await self.due(kind, lane, limit, without)
@@ -77,14 +79,16 @@ class Folder:
         taken: list[Message] = []
         after, next_at, held = _BEGINNING, None, False
         for _ in range(STRETCHES_MAX):
-            stretch = await self._stretch(kind, lane, after, limit + 1)
+            # So long that it holds one more than wanted, whatever is left out of it.
+            length = limit + 1 + len(without)
+            stretch = await self._stretch(kind, lane, after, length)
             free = [each for each in stretch if each[1] not in without]
             wanted = [each for each in free if each[0] <= self._now][: limit - len(taken)]
             found = await self._locked([message_id for _at, message_id in wanted])
             taken += (each for each in found if _is_due(each, kind, lane, self._now))
             held = held or len(found) < len(wanted)
             next_at = next((at for at, _id in free[len(wanted) :]), None)
-            whole = len(stretch) <= limit
+            whole = len(stretch) < length
             if len(taken) >= limit or whole or (next_at is not None and next_at > self._now):
                 break
             after = wanted[-1] if wanted else stretch[-1]
@@ -142,6 +146,10 @@ class Folder:
         if not ids:
             return []
         found = await self._session.rows(self._statements.lock_states, list(ids))
+        known = next((row[0] for row in found if row[0] in self._taken_for_new), None)
+        if known is not None:
+            # A claim came upon it: what was prepared has to be compared with what is there.
+            raise Duplicate(f"Message {known} is there already.")
         return await with_deliveries(self._session, self._statements, found, ahead=1)
 
     async def _stretch(self, kind: DueKind, lane: int, after: tuple[int, str], limit: int) -> list[tuple[int, str]]:
