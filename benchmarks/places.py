@@ -1,5 +1,7 @@
 """Where the table is measured: on SQLite, or on a throw-away PostgreSQL or MariaDB that is durable as in production."""
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -109,11 +111,17 @@ class ServerPlace:
         return sql_floor.floor_cycles(self.databases, batch)
 
 
+def _end_orderly() -> None:
+    """Let a request to end leave every block, so that servers and their folders go, too."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+
+
 @contextmanager
 def postgresql() -> Iterator[ServerPlace]:
     """PostgreSQL."""
     from tests.servers.postgres import Postgres
 
+    _end_orderly()
     server = Postgres.found()
     if server is None:
         raise SystemExit("There is no PostgreSQL here that an ordinary user can run.")
@@ -129,6 +137,7 @@ def mariadb() -> Iterator[ServerPlace]:
     """MariaDB, or MySQL under the same names."""
     from tests.servers import mariadb as programs
 
+    _end_orderly()
     server = programs.MariaDB.found()
     if server is None:
         raise SystemExit("There is no MariaDB here.")
