@@ -32,8 +32,10 @@ _PLANNING: Final = {
 # Our transactions with an error of this kind have not taken place, and the same one may succeed later.
 _COLLISIONS: Final = frozenset({"40001", "40P01", "55P03", "0A000", "26000"})
 _DUPLICATE: Final = "23505"
-# Classes of errors that are the server's state, not ours: connection, authorisation, resources, operator, system.
-_STATE_CLASSES: Final = frozenset({"08", "28", "53", "54", "57", "58", "F0", "XX"})
+# The driver's own word for it, where the other side is gone in the middle of a statement.
+_BROKEN_CLASS: Final = "08"
+# Classes of errors that are the server's state, not ours: authorisation, resources, operator, system.
+_STATE_CLASSES: Final = frozenset({"28", "53", "54", "57", "58", "F0", "XX"})
 _STATES: Final = frozenset({"25006", "42501", "55000", "3D000"})
 # The server closes the connection after these.
 _CLOSING: Final = frozenset({"25P03", "57P01", "57P02", "57P03", "57P05"})
@@ -154,7 +156,7 @@ def _told_as_ours() -> Iterator[None]:
 def _ours(error: Any) -> Exception:
     code = error.sqlstate or ""
     said = f"PostgreSQL said {code}: {error}."
-    if code in _CLOSING:
+    if code in _CLOSING or code[:2] == _BROKEN_CLASS:
         return ConnectionLost(said)
     if code in _COLLISIONS:
         return Collision(said)
