@@ -128,7 +128,7 @@ class Supervisor:
                 return
             deaths = 1 if self._clock.monotonic() - began_at >= self._patience.healthy else deaths + 1
             pause = pause_seconds(self._patience, deaths, self._chance())
-            _log.error("worker_ended", worker=number, how=how, refusal=refusal, again_in_seconds=round(pause, 1))
+            _log.error("worker_ended", worker=number, how=refusal or how, again_in_seconds=round(pause, 1))
             await self._clock.wait(self._stopping, pause)
 
     async def _live(self, number: int) -> tuple[str | None, str]:
