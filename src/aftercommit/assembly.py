@@ -71,7 +71,7 @@ class RunningNode:
             keyless=True,
             require_address=require_address,
             rates=self._metrics.rates,
-            address=lambda: f"{settings.host}:{self.port}",
+            address=lambda: f"http://{settings.host}:{self.port}",
         )
         app = create_app(
             self._node.services, clock=self._clock, observer=self._metrics, render_metrics=self._render_metrics

@@ -10,6 +10,7 @@ import pytest
 from aftercommit.clocks import wall_ms
 from aftercommit.doctor import mysql, mysql_durability, mysql_server
 from aftercommit.doctor.finding import Level, Report
+from aftercommit.doctor.limits import CONNECTIONS_PER_WORKER
 from aftercommit.doctor.mysql import examine_mysql
 from aftercommit.doctor.mysql_server import Server
 from aftercommit.domain.errors import StoreUnavailable
@@ -157,7 +158,7 @@ async def test_connections_that_others_have_are_counted(database):
     name = f"{database.database}_other"
     run(database, f"CREATE USER {name}@'127.0.0.1'")
     try:
-        async with set_globally(database, max_connections=24):
+        async with set_globally(database, max_connections=2 * CONNECTIONS_PER_WORKER):
             with closing(pymysql.connect(host=database.host, port=database.port, user=name)):
                 told = found(await examine(database), "connections")
     finally:

@@ -11,10 +11,11 @@ from aftercommit.clocks import wall_ms
 from aftercommit.doctor import postgres as doctor
 from aftercommit.doctor import postgres_tables
 from aftercommit.doctor.finding import Level, Report
+from aftercommit.doctor.limits import CONNECTIONS_PER_WORKER
 from aftercommit.doctor.postgres import examine_postgres
 from aftercommit.stores.sql import SqlStore
 from aftercommit.stores.sql.address import Address
-from aftercommit.stores.sql.partitions import DAY_MS
+from aftercommit.stores.sql.retention import DAY_MS
 from aftercommit.stores.sql.schema import PARTITIONED
 from tests.doctor.reading import found, levels
 from tests.servers import require_server
@@ -195,7 +196,9 @@ async def test_connections_that_others_have_are_counted(database):
     async with AsyncExitStack() as stack:
         for _ in range(6):
             await stack.enter_async_context(connected(database))
-        assert found(await examine(database, workers=16), "connections").level is Level.WARNING
+        assert (
+            found(await examine(database, workers=192 // CONNECTIONS_PER_WORKER), "connections").level is Level.WARNING
+        )
 
 
 async def test_a_day_without_partition_is_told(installed):

@@ -44,7 +44,8 @@ from aftercommit.stores.sql.statements import NODE, PING
 T = TypeVar("T")
 
 WRITERS: Final = 4
-DISPATCHERS: Final = 4
+# Dispatch and redelivery work on eight lanes each at a time, and a slow destination keeps its connection meanwhile.
+DISPATCHERS: Final = 16
 READERS: Final = 4
 # A publish is over before this, so that a node that stands still holds no rows much longer.
 DISPATCH_HOLD_SECONDS: Final = 20.0
