@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tests.servers.kafka import Kafka
     from tests.servers.mariadb import MariaDB
     from tests.servers.nats import Nats
+    from tests.servers.pgbouncer import PgBouncer
     from tests.servers.postgres import Postgres
     from tests.servers.rabbitmq import RabbitMQ
     from tests.servers.redis import Redis
@@ -25,6 +26,15 @@ def postgres() -> "Iterator[Postgres]":
     from tests.servers.postgres import Postgres
 
     with _required(Postgres.name, Postgres.found()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: "Postgres") -> "Iterator[PgBouncer]":
+    """PgBouncer in front of `postgres`; `pgbouncer.behind(database)` is the same database through it."""
+    from tests.servers.pgbouncer import PgBouncer
+
+    with _required(PgBouncer.name, PgBouncer.found(postgres.port)) as server:
         yield server
 
 
