@@ -1,11 +1,13 @@
 """PostgreSQL's partitions: made ahead, missing ones do no harm, and dropped whole only when nobody needs a row."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
+from aftercommit.domain.message import DueKind
 from aftercommit.domain.policies import ID_AGE_MAX_MS
 from aftercommit.stores.sql import SqlStore
 from aftercommit.stores.sql.address import Address
@@ -13,6 +15,7 @@ from aftercommit.stores.sql.backend import backend_for
 from aftercommit.stores.sql.retention import DAY_MS
 from aftercommit.stores.sql.schema import PARTITION_STORAGE, PARTITIONED
 from aftercommit.stores.sql.session import Session
+from aftercommit.stores.sql.statements import POSTGRES
 from tests.builders import DAY, T0, message_id, set_up_world
 from tests.conformance.store_case import Play
 from tests.servers.postgres import Postgres
@@ -273,3 +276,74 @@ class TestDropping:
         assert sorted(both) == [0, 1]
         assert await counted(play) == 0
         await other.close()
+
+
+class TestRowByRow:
+    """Rows that no partition takes along, or has not for long."""
+
+    async def test_what_a_day_keeps_is_left_to_its_drop(self, play: Play, session: Session) -> None:
+        message = await play.come("completed")
+        assert message.settled_at is not None
+
+        # Before the partition may go, and while a message in it is alive.
+        assert await play.store.purge(message.settled_at + 7 * DAY, 10) == 0
+
+        assert await play.state() == message
+
+    async def test_a_straggler_goes_two_days_after_it_was_over(self, play: Play, session: Session) -> None:
+        await play.come("pulled", 2)
+        message = await play.come("completed", 1)
+        assert message.settled_at is not None
+        last = message.settled_at + 9 * DAY
+
+        assert [await play.store.purge(last - 1, 10) for _ in range(3)] == [0, 0, 0]
+        assert await play.store.purge(last, 10) == 1
+
+        assert [each.id for each in await play.all_messages()] == [message_id(2)]
+        assert await counted(play) == 1
+
+    async def test_what_is_kept_for_less_than_a_day_goes_at_once(self, play: Play, session: Session) -> None:
+        await play.change_world(retention_seconds=60)
+        message = await play.come("completed")
+        assert message.settled_at is not None
+
+        assert await play.store.purge(message.settled_at + 59_999, 10) == 0
+        assert await play.store.purge(message.settled_at + 60_000, 10) == 1
+
+        assert TODAY in await days(session)
+        assert await counted(play) == 0
+
+
+class TestPlans:
+    """What the hot statements touch."""
+
+    async def explained(self, session: Session, statement: str, *values: object) -> dict[str, int]:
+        """How often each index or table in the plan was read."""
+        [(plan,)] = await rows(session, f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
+        read: dict[str, int] = {}
+        nodes = [json.loads(plan)[0]["Plan"]]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.get("Plans", ())
+            name = node.get("Index Name") or node.get("Relation Name")
+            if name:
+                assert node["Node Type"] != "Seq Scan", node
+                read[name] = read.get(name, 0) + node["Actual Loops"]
+        return read
+
+    async def test_locking_touches_the_partition_of_the_id_only(self, play: Play, session: Session) -> None:
+        await play.come("pulled")
+
+        read = await self.explained(session, POSTGRES.lock_states, [message_id(1)])
+
+        assert len(read) > 5
+        assert {name for name, loops in read.items() if loops} == {f"message_{TODAY}_pkey"}
+
+    async def test_what_is_due_is_found_by_its_index(self, play: Play, session: Session) -> None:
+        await play.come("prepared")
+
+        values = (int(DueKind.CHECK), play.world.orders, 0, message_id(0), 10)
+        read = await self.explained(session, POSTGRES.due_messages, *values)
+
+        assert f"message_{TODAY}_due_kind_due_lane_due_at_id_idx" in read
+        assert all("_due_kind_due_lane_due_at_id_idx" in name for name in read)
