@@ -22,6 +22,7 @@ class TestMariaDBStore(StoreSuite):
 
     durable = True
     settles_while_publishing = False
+    recounted_steps = 40
 
     @pytest.fixture
     def place(self, places: Places) -> Any:

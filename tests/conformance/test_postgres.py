@@ -45,6 +45,7 @@ class TestPostgresStore(StoreSuite):
 
     durable = True
     settles_while_publishing = False
+    recounted_steps = 40
 
     @pytest.fixture
     def place(self, places: Places, undivided: Places, request: pytest.FixtureRequest) -> Any:
