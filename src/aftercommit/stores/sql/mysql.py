@@ -33,8 +33,9 @@ _CLIENT_ERRORS: Final = range(2000, 3000)
 class MysqlSession:
     """`session.Session` on asyncmy or aiomysql."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, *, inlines: bool = False) -> None:
         self._connection = connection
+        self._inlines = inlines
         self._in_transaction = False
         self._broken = False
 
@@ -85,7 +86,8 @@ class MysqlSession:
         with _told_as_ours():
             # Out of the driver's hands: it has no bound of its own on how long it waits for an answer.
             async with asyncio.timeout(COMMAND_SECONDS), self._connection.cursor() as cursor:
-                count = await cursor.execute(statement, [_spelt(each) for each in values] or None)
+                text, spelt = _inlined(statement, values) if self._inlines else (statement, [*map(_spelt, values)])
+                count = await cursor.execute(text, spelt or None)
                 found: Sequence[Row] = await cursor.fetchall() if cursor.description else ()
                 return count or 0, found
 
@@ -96,7 +98,9 @@ class MysqlConnector:
     def __init__(self, address: Address, *, hold_seconds: float) -> None:
         self._address = address
         self._hold_seconds = max(1, round(hold_seconds))
-        self._driver = import_module(address.options.get(DRIVER, _DRIVERS[0]))
+        driver = address.options.get(DRIVER, _DRIVERS[0])
+        self._driver = import_module(driver)
+        self._inlines = driver == "aiomysql"
 
     async def __call__(self) -> MysqlSession:
         """A new connection."""
@@ -113,7 +117,7 @@ class MysqlConnector:
                     autocommit=True,
                     connect_timeout=CONNECT_SECONDS,
                 )
-        session = MysqlSession(connection)
+        session = MysqlSession(connection, inlines=self._inlines)
         try:
             await self._introduce(session)
         except BaseException:
@@ -131,6 +135,22 @@ class MysqlConnector:
         # Only MariaDB tells an idle transaction from an idle connection; the pool renews what MySQL has closed.
         limit = "idle_transaction_timeout" if "MariaDB" in str(version) else "wait_timeout"
         await session.run(f"SET SESSION {limit} = {self._hold_seconds}")
+
+
+def _inlined(statement: str, values: Sequence[object]) -> tuple[str, list[object]]:
+    """The same statement for aiomysql, which with PyMySQL 1.2 can write neither bytes nor lists."""
+    places: list[str] = []
+    others: list[object] = []
+    for each in values:
+        if isinstance(each, bytes):
+            places.append(f"_binary X'{each.hex()}'")
+        elif isinstance(each, list | tuple | set | frozenset):
+            places.append(f"({', '.join(['%s'] * len(each))})")
+            others += each
+        else:
+            places.append("%s")
+            others.append(each)
+    return statement % tuple(places) if places else statement, others
 
 
 def _spelt(value: object) -> object:
