@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$python; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check format races bench clean
+.PHONY: help setup run demo test check format races nodes bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ format: setup ## Put the code in shape
 
 races: setup ## Race transactions against checks for longer (ARGS="--races 20000 --seed 7")
 	$(BIN)/python -m tests.races $(ARGS)
+
+nodes: setup ## Kill and freeze nodes and their databases for longer (FAULTS=60, ARGS=...)
+	CAMPAIGN_FAULTS=$(or $(FAULTS),60) $(BIN)/python -m pytest --log-cli-level=info \
+		tests/e2e/test_several_nodes.py tests/e2e/test_database_faults.py $(ARGS)
 
 bench: setup ## Measure (BENCH=batch, postgresql, mariadb, flat, storm, transactions; ARGS=... for the rest)
 	$(BIN)/python -m benchmarks$(if $(filter flat storm,$(BENCH)),.$(BENCH),$(if $(BENCH), \

@@ -9,7 +9,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,9 @@ from tests.e2e.node import Node
 # How long a client waits for one node before it asks another; longer than a pull waits for messages.
 PATIENCE_SECONDS = 3.0
 SETTLE_SECONDS = 45.0
+# A run in which less than this happened proves nothing.
+REAL_LOAD = 15
+VERBS = ("prepare", "confirm", "cancel", "deliver", "complete", "check", "read")
 # How many faults a campaign has, instead of the few that the usual run of the tests has time for.
 FAULTS_VARIABLE = "CAMPAIGN_FAULTS"
 
@@ -168,15 +171,24 @@ class Torment:
             time.sleep(max(0.0, frozen[1] - time.monotonic()))
             frozen[0].signal(signal.SIGCONT)
         self.fleet.await_ready()
+        _log.info("Done to the nodes: %s", dict(self.done))
+
+
+def missing_load(load: Load) -> dict[str, int]:
+    """What was done too seldom yet for the run to prove anything: how often, by verb."""
+    done = Counter(each.verb for each in list(load.entries) if each.outcome is Outcome.OK)
+    return {verb: done[verb] for verb in VERBS if done[verb] < REAL_LOAD}
 
 
 def require_kept_promises(load: Load, fleet: Fleet) -> None:
     """Nothing that was promised may be broken; no answer may be one that no client should hear."""
-    faults = find_faults(load.entries, load.finals())
-    heard = Counter((each.verb, each.outcome.value) for each in load.entries)
+    # Whoever could not reach the database, or not hear its answer to a COMMIT, says 503: it may have been done.
+    entries = [replace(each, outcome=Outcome.UNKNOWN) if each.said == "503" else each for each in load.entries]
+    faults = find_faults(entries, load.finals())
+    heard = Counter((each.verb, each.outcome.value) for each in entries)
     assert not load.problems, f"{load.problems[:10]}\n{fleet.last_words()}"
     assert not fleet.complaints, fleet.complaints[:10]
+    assert not fleet.bugs(), fleet.bugs()
     assert not faults, f"{len(faults)} faults, the first of them: {faults[:10]}\n{heard}\n{fleet.last_words()}"
-    for verb in ("prepare", "confirm", "cancel", "deliver", "complete", "check", "read"):
-        assert heard[verb, Outcome.OK.value] >= 20, heard
+    assert not missing_load(load), heard
     _log.info("Heard: %s", dict(sorted(heard.items())))
