@@ -19,7 +19,7 @@ def test_a_server_is_looked_at_for_the_workers_there_will_be(request, server, ch
 
     assert report.reached
     assert found(report, check).level is Level.OK
-    assert "3 workers takes up to 36" in found(report, "connections").found
+    assert "3 workers takes up to 72" in found(report, "connections").found
     assert found(report, "broker").level is Level.OK
 
 
